@@ -2,6 +2,7 @@
 // Layout: 8-byte little-endian header length, JSON header, raw little-endian data.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -25,6 +26,9 @@ SafeTensors load_safetensors(const std::string& path);
 // The same from memory; `name` stands for the path in errors. (Entry point of the fuzz target.)
 SafeTensors parse_safetensors(const std::byte* data, size_t size, const std::string& name);
 
+// Hands the bytes of the file to `sink`, in order and in pieces: the header, then each tensor. Same content, same bytes.
+// Throws Error(internal) for a duplicate name.
+void write_safetensors(const SafeTensors& content, const std::function<void(const void* data, size_t size)>& sink);
 // Writes to `path` directly and fsyncs; atomicity is the caller's (checkpoint.h). Throws Error(io).
 void save_safetensors(const std::string& path, const SafeTensors& content);
 

@@ -1,0 +1,60 @@
+// The main() shared by the recipes: mae pretrain PRESET.yaml key=value ... --out DIR; errors become exit codes.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "recipes/trainer/config.h"
+#include "recipes/trainer/run_folder.h"
+
+namespace tessera {
+
+// A command line, parsed.
+struct Invocation {
+  std::string program;   // "mae"
+  std::string command;   // "pretrain"; "" for a program without subcommands
+  std::string preset;    // path of the YAML file; "" when none was given
+  std::vector<std::string> overrides;
+  std::string out;
+  std::string init_from;
+  bool dry_run = false, print_config = false;
+  Existing existing = Existing::refuse;
+};
+
+struct Command {
+  std::string name;  // "" when the program has only one
+  std::string help;
+  std::function<int(const Invocation&)> run;   // returns the exit code
+  std::function<std::string()> config_help;    // the list of keys for --help
+};
+
+// A command over a configuration struct: loads it, answers --print-config, then calls run(config, sources, call).
+template <class Config>
+Command command(std::string name, std::string help,
+                std::function<int(Config&, const ConfigSources&, const Invocation&)> run);
+
+// Re-executes with passive waiting, parses, runs; returns the exit code of conventions section 2 with one line on stderr.
+// A preset is a path, or a bare name: recipes/<program>/<name>.yaml beside the binary or in the source tree.
+int run_main(int argc, char** argv, const std::string& program, const std::vector<Command>& commands);
+
+void print_to_stdout(const std::string& text);
+
+template <class Config>
+Command command(std::string name, std::string help,
+                std::function<int(Config&, const ConfigSources&, const Invocation&)> run) {
+  Command c{std::move(name), std::move(help), {}, {}};
+  c.run = [run = std::move(run)](const Invocation& call) {
+    Config config;
+    const ConfigSources sources = load_config(config, call.preset, call.overrides);
+    if (call.print_config) return print_to_stdout(to_yaml(config)), 0;
+    return run(config, sources, call);
+  };
+  c.config_help = [] {
+    Config config;
+    return describe_config(fields_of(config));
+  };
+  return c;
+}
+
+}  // namespace tessera
