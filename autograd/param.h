@@ -51,6 +51,7 @@ struct Param {
   // Views of the slabs, defined after freeze(). `grad` is undefined when not trained.
   Tensor master, compute, grad;
   int64_t offset = 0;    // elements from the start of each slab
+  mutable bool grad_written = false;  // this step's gradient has been started: the next write adds to it
 
   // The parameter as an input of an op, in the dtype its use asks for. Throws before freeze().
   Var var() const;
@@ -81,6 +82,12 @@ class ParamStore {
   const Tensor& master() const { return master_; }
   const Tensor& compute() const { return compute_; }
   const Tensor& grad() const { return grad_; }
+
+  // Starts a step: nothing is zeroed, the first write of each gradient overwrites. Later writes of the step (a second use,
+  // another micro-batch) add.
+  void begin_gradients();
+  // Ends a step: gradients that nothing wrote become zero.
+  void finish_gradients();
 
   // Overwrites one parameter (any float dtype, same numel and shape). Follow with changed().
   void assign(const Param& param, const Tensor& value);

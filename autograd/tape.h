@@ -20,6 +20,7 @@ class Grad {
  public:
   bool wanted() const { return slot_ >= 0; }  // false: the input is a constant, skip the work
   // A tensor of the input's shape that the op overwrites completely; the tape adds it up if it is not the first.
+  // Of an input that wants none: a scratch tensor, for kernels that compute several gradients at once.
   Tensor overwrite();
   // The destination itself. `*accumulate` false: overwrite it completely; true: add to it.
   Tensor add_into(bool* accumulate);
@@ -31,6 +32,8 @@ class Grad {
   friend struct Grads;
   Tape* tape_ = nullptr;
   int slot_ = -1;
+  Shape shape_;  // of the input as the op saw it
+  DType dtype_ = DType::f32;
   Tensor pending_;  // a temporary that the tape adds to the slot after the op returns
 };
 

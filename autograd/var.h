@@ -23,8 +23,12 @@ class Var {
   int64_t numel() const { return value_.numel(); }
   bool defined() const { return value_.defined(); }
 
-  // Same numbers under another shape; the gradient follows (its slot is keyed by storage order, so no copy either way).
-  Var reshape(Shape shape) const;
+  // Same numbers under another shape, the gradient likewise. No copy either way.
+  Var reshape(Shape shape) const {
+    Var v = *this;
+    v.value_ = value_.reshape(shape);
+    return v;
+  }
   // The same value as a constant.
   Var detach() const { return Var(value_); }
 
