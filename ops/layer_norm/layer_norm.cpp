@@ -28,8 +28,8 @@ Var layer_norm(const Var& x, const Var& gamma, const Var& beta, float eps, DType
                         }
                         if (dx[0].wanted()) {
                           bool accumulate = false;
-                          const Tensor out = dx[0].add_into(&accumulate);
-                          half.input_gradient(out, accumulate, dy, x, gamma, mean, rstd);
+                          const Tensor dst = dx[0].add_into(&accumulate);
+                          half.input_gradient(dst, accumulate, dy, x, gamma, mean, rstd);
                         }
                       });
 }
