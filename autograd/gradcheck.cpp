@@ -41,7 +41,8 @@ std::string gradcheck(const std::function<Var(const std::vector<Var>&)>& f, cons
     TS_CHECK(y.dtype() == DType::f32, "gradcheck: the function returns {}, wanted f32", name(y.dtype()));
     for (int64_t i = 0; i < w.numel(); ++i) w.data<float>()[i] = static_cast<float>(weight(i));
     tape.backward(std::vector<Var>{y}, {w});
-    for (size_t i = 0; i < vars.size(); ++i) gradients.push_back(is_float(inputs[i].dtype()) ? tape.gradient_of(vars[i]) : Tensor());
+    for (size_t i = 0; i < vars.size(); ++i)
+      gradients.push_back(is_float(inputs[i].dtype()) ? tape.gradient_of(vars[i]) : Tensor());
   }
   const auto loss = [&] {
     const NoGrad nothing_records;

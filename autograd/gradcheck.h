@@ -10,10 +10,12 @@
 namespace tessera {
 
 struct GradCheck {
-  double step = 1e-2;       // central differences: (f(x+h) - f(x-h)) / 2h; f is f32, so h must stay well above its rounding
-  double tolerance = 2e-3;  // |numerical - tape| <= tolerance * max(1, largest numerical derivative of that input)
-  int max_elements = 64;    // per input; beyond it, elements spread evenly
-  std::vector<bool> skip;   // inputs without a gradient (indices, masks)
+  double step =
+      1e-2;  // central differences: (f(x+h) - f(x-h)) / 2h; f is f32, so h must stay well above its rounding
+  double tolerance =
+      2e-3;  // |numerical - tape| <= tolerance * max(1, largest numerical derivative of that input)
+  int max_elements = 64;   // per input; beyond it, elements spread evenly
+  std::vector<bool> skip;  // inputs without a gradient (indices, masks)
 };
 
 // Loss = sum(w * f(inputs)) with fixed pseudo-random w. Returns "" when all agree, else the worst disagreement in words.

@@ -24,12 +24,14 @@ void initialise(const Param& p, uint64_t seed) {
     case Init::table: p.init.fill_table(out); break;
     case Init::normal:
       parallel_for(n, 1 << 14, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) out[i] = static_cast<float>(v * random.normal(static_cast<uint64_t>(i)));
+        for (int64_t i = begin; i < end; ++i)
+          out[i] = static_cast<float>(v * random.normal(static_cast<uint64_t>(i)));
       });
       break;
     case Init::uniform:
       parallel_for(n, 1 << 14, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) out[i] = static_cast<float>(random.uniform(static_cast<uint64_t>(i), -v, v));
+        for (int64_t i = begin; i < end; ++i)
+          out[i] = static_cast<float>(random.uniform(static_cast<uint64_t>(i), -v, v));
       });
       break;
   }
@@ -37,7 +39,9 @@ void initialise(const Param& p, uint64_t seed) {
 
 }  // namespace
 
-Init Init::xavier(int64_t fan_in, int64_t fan_out) { return within(std::sqrt(6.0 / static_cast<double>(fan_in + fan_out))); }
+Init Init::xavier(int64_t fan_in, int64_t fan_out) {
+  return within(std::sqrt(6.0 / static_cast<double>(fan_in + fan_out)));
+}
 
 Var Param::var() const {
   TS_CHECK(master.defined(), "param: {} is read before ParamStore::freeze()", name);
@@ -45,7 +49,8 @@ Var Param::var() const {
 }
 
 ParamStore::ParamStore(Precision precision, Device device) : precision_(precision), device_(device) {
-  TS_CHECK(is_float(precision.compute), "params: compute dtype {}, wanted f32 or bf16", name(precision.compute));
+  TS_CHECK(is_float(precision.compute), "params: compute dtype {}, wanted f32 or bf16",
+           name(precision.compute));
 }
 
 ParamStore::~ParamStore() {
@@ -68,7 +73,9 @@ void ParamStore::freeze(uint64_t seed) {
   }
   master_ = Tensor({total}, DType::f32, device_, "parameters");
   grad_ = Tensor({total}, DType::f32, device_, "parameter gradients");
-  compute_ = precision_.compute == DType::f32 ? master_ : Tensor({total}, precision_.compute, device_, "compute copies");
+  compute_ = precision_.compute == DType::f32
+                 ? master_
+                 : Tensor({total}, precision_.compute, device_, "compute copies");
   fill(master_, 0);
   fill(grad_, 0);
   for (Param& p : params_) {
@@ -115,7 +122,8 @@ void ParamStore::finish_gradients() {
 void ParamStore::assign(const Param& param, const Tensor& value) {
   TS_CHECK(frozen_, "params: {} assigned before freeze()", param.name);
   if (value.shape() != param.shape) {
-    fail(ErrorKind::checkpoint, "{}: the model has {}, the file {}", param.name, param.shape.str(), value.shape().str());
+    fail(ErrorKind::checkpoint, "{}: the model has {}, the file {}", param.name, param.shape.str(),
+         value.shape().str());
   }
   copy(param.master, value.to(DType::f32));
 }

@@ -44,13 +44,13 @@ struct Param {
   std::string name;
   Shape shape;
   Use use = Use::vector;
-  bool decay = false;    // weight decay applies
-  bool trained = true;   // false: a buffer such as a fixed position table; no gradient, no group
-  int depth = 0;         // layer id for layer-wise learning rates
+  bool decay = false;   // weight decay applies
+  bool trained = true;  // false: a buffer such as a fixed position table; no gradient, no group
+  int depth = 0;        // layer id for layer-wise learning rates
   Init init;
   // Views of the slabs, defined after freeze(). `grad` is undefined when not trained.
   Tensor master, compute, grad;
-  int64_t offset = 0;    // elements from the start of each slab
+  int64_t offset = 0;                 // elements from the start of each slab
   mutable bool grad_written = false;  // this step's gradient has been started: the next write adds to it
 
   // The parameter as an input of an op, in the dtype its use asks for. Throws before freeze().

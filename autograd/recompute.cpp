@@ -14,13 +14,14 @@ Var recompute(const Var& x, std::function<Var(const Var&)> f) {
   }
   // A constant input still leads to parameters inside f, so the node must be on the tape: watch gives it a slot.
   const Var input = Tape::recording({x}) ? x : tape->watch(x.value());
-  return Tape::record("recompute", {input}, y.value(), [x = x.value(), f = std::move(f)](const Tensor& dy, Grads& dx) {
-    Tape inner;
-    const Var again = inner.watch(x);
-    inner.backward({f(again)}, {dy});
-    const Tensor gradient = inner.gradient_of(again);
-    if (gradient.defined()) dx[0].give(gradient);
-  });
+  return Tape::record("recompute", {input}, y.value(),
+                      [x = x.value(), f = std::move(f)](const Tensor& dy, Grads& dx) {
+                        Tape inner;
+                        const Var again = inner.watch(x);
+                        inner.backward({f(again)}, {dy});
+                        const Tensor gradient = inner.gradient_of(again);
+                        if (gradient.defined()) dx[0].give(gradient);
+                      });
 }
 
 }  // namespace tessera

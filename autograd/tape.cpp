@@ -133,8 +133,8 @@ Tensor Grad::add_into(bool* accumulate) {
 void Grad::give(Tensor t) {
   if (slot_ < 0) return;
   Slot& s = tape_->impl_->slot(slot_);
-  TS_CHECK(t.numel() == s.shape.numel() && t.dtype() == s.dtype, "tape: gradient {} {} for a value {} {}", t.shape().str(),
-           name(t.dtype()), s.shape.str(), name(s.dtype));
+  TS_CHECK(t.numel() == s.shape.numel() && t.dtype() == s.dtype, "tape: gradient {} {} for a value {} {}",
+           t.shape().str(), name(t.dtype()), s.shape.str(), name(s.dtype));
   if (s.param != nullptr) {
     bool accumulate_it = false;
     const Tensor into = add_into(&accumulate_it);
@@ -156,13 +156,15 @@ Tape::~Tape() { current_tape = outer_; }
 Tape* Tape::current() { return current_tape; }
 
 bool Tape::recording(std::initializer_list<Var> inputs) {
-  return current_tape != nullptr && std::any_of(inputs.begin(), inputs.end(), [](const Var& v) { return v.slot_ >= 0; });
+  return current_tape != nullptr &&
+         std::any_of(inputs.begin(), inputs.end(), [](const Var& v) { return v.slot_ >= 0; });
 }
 
 Var Tape::record(const char* op, std::initializer_list<Var> inputs, Tensor out, Backward backward) {
   if (!recording(inputs)) return Var(std::move(out));
-  return record_many(op, inputs, {std::move(out)},
-                     [f = std::move(backward)](const std::vector<Tensor>& dy, Grads& dx) { f(dy[0], dx); })[0];
+  return record_many(
+      op, inputs, {std::move(out)},
+      [f = std::move(backward)](const std::vector<Tensor>& dy, Grads& dx) { f(dy[0], dx); })[0];
 }
 
 std::vector<Var> Tape::record_many(const char* op, const std::vector<Var>& inputs, std::vector<Tensor> outs,
@@ -170,14 +172,17 @@ std::vector<Var> Tape::record_many(const char* op, const std::vector<Var>& input
   std::vector<Var> results;
   for (Tensor& out : outs) results.emplace_back(std::move(out));
   Tape* tape = current_tape;
-  if (tape == nullptr || std::none_of(inputs.begin(), inputs.end(), [](const Var& v) { return v.slot_ >= 0; })) return results;
+  if (tape == nullptr ||
+      std::none_of(inputs.begin(), inputs.end(), [](const Var& v) { return v.slot_ >= 0; }))
+    return results;
   Impl& impl = *tape->impl_;
   TS_CHECK(!impl.used_up, "tape: {} recorded after backward; make a new Tape for the next step", op);
 
   Node node{op, {}, {}, std::move(backward)};
   for (const Var& v : inputs) {
     if (v.slot_ >= 0) {
-      TS_CHECK(v.tape_ == impl.serial, "tape: {} was given a value of another tape; detach() it or keep its tape", op);
+      TS_CHECK(v.tape_ == impl.serial,
+               "tape: {} was given a value of another tape; detach() it or keep its tape", op);
       if (impl.slot(v.slot_).param != nullptr) ++impl.slot(v.slot_).uses;
     }
     const bool defined = v.defined();
@@ -216,8 +221,8 @@ Var Tape::watch(const Tensor& value) {
 }
 
 void Tape::backward(const Var& loss, float seed) {
-  TS_CHECK(loss.numel() == 1 && loss.dtype() == DType::f32, "tape: backward from {} {}, wanted one f32 number",
-           loss.shape().str(), name(loss.dtype()));
+  TS_CHECK(loss.numel() == 1 && loss.dtype() == DType::f32,
+           "tape: backward from {} {}, wanted one f32 number", loss.shape().str(), name(loss.dtype()));
   const Tensor gradient(loss.shape(), DType::f32, loss.device(), "gradients");
   fill(gradient, static_cast<double>(seed));
   backward(std::vector<Var>{loss}, {gradient});
@@ -226,12 +231,14 @@ void Tape::backward(const Var& loss, float seed) {
 void Tape::backward(const std::vector<Var>& results, const std::vector<Tensor>& gradients) {
   Impl& impl = *impl_;
   TS_CHECK(!impl.used_up, "tape: backward a second time; make a new Tape for the next step");
-  TS_CHECK(results.size() == gradients.size(), "tape: {} results, {} gradients", results.size(), gradients.size());
+  TS_CHECK(results.size() == gradients.size(), "tape: {} results, {} gradients", results.size(),
+           gradients.size());
   impl.used_up = true;
   const memory::LabelScope label("gradients");
   const NoGrad nothing_records;
   for (size_t i = 0; i < results.size(); ++i) {
-    TS_CHECK(results[i].slot_ >= 0, "tape: backward from a constant: nothing that needs a gradient led to it");
+    TS_CHECK(results[i].slot_ >= 0,
+             "tape: backward from a constant: nothing that needs a gradient led to it");
     TS_CHECK(results[i].tape_ == impl.serial, "tape: backward from a value of another tape");
     Grad g;
     g.tape_ = this;
@@ -246,7 +253,8 @@ void Tape::backward(const std::vector<Var>& results, const std::vector<Tensor>& 
 }
 
 Tensor Tape::gradient_of(const Var& watched) const {
-  TS_CHECK(watched.slot_ >= 0 && watched.tape_ == impl_->serial, "tape: gradient_of a Var that this tape does not watch");
+  TS_CHECK(watched.slot_ >= 0 && watched.tape_ == impl_->serial,
+           "tape: gradient_of a Var that this tape does not watch");
   return impl_->slot(watched.slot_).grad;
 }
 

@@ -43,7 +43,8 @@ struct Grads {
 };
 
 using Backward = std::function<void(const Tensor& dy, Grads& dx)>;
-using BackwardMany = std::function<void(const std::vector<Tensor>& dy, Grads& dx)>;  // undefined dy[i]: no gradient came
+using BackwardMany = std::function<void(const std::vector<Tensor>& dy,
+                                        Grads& dx)>;  // undefined dy[i]: no gradient came
 
 class Tape {
  public:
@@ -56,8 +57,8 @@ class Tape {
   // The closure should capture only tensors its backward needs. Gradients have the dtype of the value they belong to,
   // except parameters', which are f32 parts of the slab. `op` is static text.
   static Var record(const char* op, std::initializer_list<Var> inputs, Tensor out, Backward backward);
-  static std::vector<Var> record_many(const char* op, const std::vector<Var>& inputs, std::vector<Tensor> outs,
-                                      BackwardMany backward);
+  static std::vector<Var> record_many(const char* op, const std::vector<Var>& inputs,
+                                      std::vector<Tensor> outs, BackwardMany backward);
   // True if any input would receive a gradient now: an op may skip saving things otherwise.
   static bool recording(std::initializer_list<Var> inputs);
 

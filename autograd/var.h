@@ -35,8 +35,8 @@ class Var {
  private:
   friend class Tape;
   Tensor value_;
-  int slot_ = -1;        // -1: a constant
-  uint64_t tape_ = 0;    // serial number of the tape that knows slot_
+  int slot_ = -1;      // -1: a constant
+  uint64_t tape_ = 0;  // serial number of the tape that knows slot_
 };
 
 }  // namespace tessera

@@ -19,7 +19,7 @@ template <class... Args>
 
 }  // namespace tessera
 
-#define TS_CHECK(condition, ...)                                                          \
-  do {                                                                                    \
+#define TS_CHECK(condition, ...)                                                             \
+  do {                                                                                       \
     if (!(condition)) ::tessera::fail_require(fmt::format(__VA_ARGS__), __FILE__, __LINE__); \
   } while (0)

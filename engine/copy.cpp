@@ -12,8 +12,7 @@ namespace {
 
 constexpr int64_t kGrain = 64 << 10;  // elements
 
-template <class F>
-void with_type(DType d, F&& f) {
+template <class F> void with_type(DType d, F&& f) {
   switch (d) {
     case DType::f32: return f(float{});
     case DType::bf16: return f(bf16{});
@@ -26,14 +25,17 @@ void with_type(DType d, F&& f) {
   }
 }
 
-template <class To, class From>
-To convert(From x) {
+template <class To, class From> To convert(From x) {
   constexpr bool half_from = std::is_same_v<From, bf16> || std::is_same_v<From, f16>;
   constexpr bool half_to = std::is_same_v<To, bf16> || std::is_same_v<To, f16>;
-  if constexpr (std::is_same_v<To, From>) return x;
-  else if constexpr (half_from) return convert<To>(static_cast<float>(x));
-  else if constexpr (half_to) return To(static_cast<float>(x));
-  else return static_cast<To>(x);
+  if constexpr (std::is_same_v<To, From>)
+    return x;
+  else if constexpr (half_from)
+    return convert<To>(static_cast<float>(x));
+  else if constexpr (half_to)
+    return To(static_cast<float>(x));
+  else
+    return static_cast<To>(x);
 }
 
 void require_same_shape(const char* who, const Tensor& dst, const Tensor& src) {

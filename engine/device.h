@@ -23,10 +23,10 @@ struct Device {
 Device parse_device(const std::string& text);
 
 // The table of an op's half for `device`. This is the one place that says so while the CUDA halves are not there yet.
-template <class Kernels>
-const Kernels& half_on(Device device, const Kernels& cpu_half) {
+template <class Kernels> const Kernels& half_on(Device device, const Kernels& cpu_half) {
   if (!device.is_cpu()) {
-    throw Error(ErrorKind::config, "device " + device.str() + ": this build has no CUDA half yet; use device=cpu");
+    throw Error(ErrorKind::config,
+                "device " + device.str() + ": this build has no CUDA half yet; use device=cpu");
   }
   return cpu_half;
 }

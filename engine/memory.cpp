@@ -29,7 +29,8 @@ int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 // Eight classes per doubling: at most 12.5 % of a block is unused.
 int64_t class_bytes(int64_t bytes) {
   const int64_t n = std::max<int64_t>(round_up(bytes, kAlign), kAlign);
-  const int64_t step = std::max<int64_t>(static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(n))) / 8, kAlign);
+  const int64_t step = std::max<int64_t>(static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(n))) / 8,
+                                         kAlign);
   return round_up(n, step);
 }
 
@@ -100,7 +101,8 @@ class Pool {
     it->second += bytes;
     if (usage_.now > usage_.peak) {
       usage_.peak = usage_.now;
-      if (usage_.now > snapshot_ + snapshot_ / 64) {  // not at every new maximum: copying the labels is not free
+      if (usage_.now >
+          snapshot_ + snapshot_ / 64) {  // not at every new maximum: copying the labels is not free
         snapshot_ = usage_.now;
         peak_labels_ = labels_;
       }
@@ -110,9 +112,11 @@ class Pool {
   std::byte* carve(int64_t size, const char* label) {
     if (size > arena_left_) {
       const int64_t chunk = round_up(std::max(size, kChunk), kHugePage);
-      if (limit_ > 0 && usage_.reserved + chunk > limit_) out_of_memory(size, label, "the limit set for this process");
+      if (limit_ > 0 && usage_.reserved + chunk > limit_)
+        out_of_memory(size, label, "the limit set for this process");
       // One huge page more, so that the chunk can start on a huge-page border.
-      void* p = mmap(nullptr, static_cast<size_t>(chunk + kHugePage), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      void* p = mmap(nullptr, static_cast<size_t>(chunk + kHugePage), PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
       if (p == MAP_FAILED) out_of_memory(size, label, "what the system gives");
       const auto start = round_up(static_cast<int64_t>(reinterpret_cast<uintptr_t>(p)), kHugePage);
       arena_ = reinterpret_cast<std::byte*>(static_cast<uintptr_t>(start));
@@ -128,7 +132,8 @@ class Pool {
 
   [[noreturn]] void out_of_memory(int64_t size, const char* label, const char* bound) {
     Labels by_size = labels_;
-    std::sort(by_size.begin(), by_size.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+    std::sort(by_size.begin(), by_size.end(),
+              [](const auto& a, const auto& b) { return a.second > b.second; });
     std::string holders;
     for (size_t i = 0; i < by_size.size() && i < 5; ++i) {
       holders += fmt::format("{}{} {} MB", i ? ", " : "", by_size[i].first, by_size[i].second >> 20);
@@ -151,7 +156,8 @@ class Pool {
 };
 
 Pool& pool() {
-  static Pool* p = new Pool;  // never destroyed: tensors in static objects may outlive any order of destruction
+  static Pool*
+      p = new Pool;  // never destroyed: tensors in static objects may outlive any order of destruction
   return *p;
 }
 
@@ -172,7 +178,8 @@ Storage::Storage(int64_t bytes, const char* label)
 Storage::~Storage() {
   if (guarded_) {
     const auto intact = [](std::byte b) { return b == kGuardByte; };
-    if (!std::all_of(block_, block_ + kGuard, intact) || !std::all_of(data_ + bytes_, data_ + bytes_ + kGuard, intact)) {
+    if (!std::all_of(block_, block_ + kGuard, intact) ||
+        !std::all_of(data_ + bytes_, data_ + bytes_ + kGuard, intact)) {
       pool().violation(label_);
     }
   }

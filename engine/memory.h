@@ -35,8 +35,8 @@ class Storage {
 namespace memory {
 
 struct Usage {
-  int64_t now = 0;   // bytes held by live tensors
-  int64_t peak = 0;  // highest `now` since reset_peak()
+  int64_t now = 0;       // bytes held by live tensors
+  int64_t peak = 0;      // highest `now` since reset_peak()
   int64_t reserved = 0;  // bytes taken from the system
   std::map<std::string, int64_t> now_by_label;
   std::map<std::string, int64_t> peak_by_label;  // who held what at the moment of `peak` (within 1/64 of it)

@@ -21,7 +21,8 @@ void set_threads(int n) {
 void wait_passively(char** argv) {
   if (std::getenv("OMP_WAIT_POLICY") != nullptr) return;
   setenv("OMP_WAIT_POLICY", "passive", 1);
-  execv("/proc/self/exe", argv);  // returns only if it fails; then we go on with active waiting, slower but right
+  execv("/proc/self/exe",
+        argv);  // returns only if it fails; then we go on with active waiting, slower but right
 }
 
 void detail::parallel_chunks(int64_t chunks, const std::function<void(int64_t)>& run) {
@@ -45,7 +46,9 @@ void detail::parallel_chunks(int64_t chunks, const std::function<void(int64_t)>&
 double parallel_sum(int64_t n, int64_t grain, const std::function<double(int64_t, int64_t)>& f) {
   if (n <= 0) return 0;
   std::vector<double> partial(static_cast<size_t>((n + grain - 1) / grain));
-  parallel_for(n, grain, [&](int64_t begin, int64_t end) { partial[static_cast<size_t>(begin / grain)] = f(begin, end); });
+  parallel_for(n, grain, [&](int64_t begin, int64_t end) {
+    partial[static_cast<size_t>(begin / grain)] = f(begin, end);
+  });
   double total = 0;
   for (double p : partial) total += p;
   return total;

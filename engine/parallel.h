@@ -20,8 +20,7 @@ void parallel_chunks(int64_t chunks, const std::function<void(int64_t)>& run);
 
 // Calls f(begin, end) for consecutive ranges of `grain` items that cover [0, n). Ranges run on any thread in any order.
 // Nested calls run inline. The first exception is rethrown on the calling thread.
-template <class F>
-void parallel_for(int64_t n, int64_t grain, F&& f) {
+template <class F> void parallel_for(int64_t n, int64_t grain, F&& f) {
   if (n <= 0) return;
   if (grain < 1) grain = 1;
   const int64_t chunks = (n + grain - 1) / grain;
@@ -29,7 +28,8 @@ void parallel_for(int64_t n, int64_t grain, F&& f) {
     f(int64_t{0}, n);
     return;
   }
-  detail::parallel_chunks(chunks, [&](int64_t c) { f(c * grain, c * grain + grain < n ? c * grain + grain : n); });
+  detail::parallel_chunks(chunks,
+                          [&](int64_t c) { f(c * grain, c * grain + grain < n ? c * grain + grain : n); });
 }
 
 // Sum over ranges of partial sums f(begin, end) -> double, added in range order: the same bits for any thread count.

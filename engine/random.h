@@ -12,16 +12,16 @@ namespace tessera {
 
 // What the numbers are for; part of the address. Append only: a changed value changes every run.
 enum class Purpose : uint32_t {
-  init = 1,       // initial weights; step = hash(parameter name), sample 0
-  shuffle = 2,    // order of an epoch; step = epoch
-  crop = 3,       // random resized crop; step = epoch, sample = index in the data set
+  init = 1,     // initial weights; step = hash(parameter name), sample 0
+  shuffle = 2,  // order of an epoch; step = epoch
+  crop = 3,     // random resized crop; step = epoch, sample = index in the data set
   flip = 4,
-  mask = 5,       // masking noise; step = optimiser step, sample = position in the global batch
-  drop_path = 6,  // element = 2 * block + branch
-  substitute = 7, // which sample stands in for a broken one
-  synthetic = 8,  // pictures made for tests and bench
+  mask = 5,        // masking noise; step = optimiser step, sample = position in the global batch
+  drop_path = 6,   // element = 2 * block + branch
+  substitute = 7,  // which sample stands in for a broken one
+  synthetic = 8,   // pictures made for tests and bench
   test = 9,
-  probe = 10,     // linear-probe augmentation and head
+  probe = 10,  // linear-probe augmentation and head
   label_budget = 11,
 };
 
@@ -33,7 +33,8 @@ class Philox {
     key_ = {static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32)};
     step_ = static_cast<uint32_t>(step);
     sample_ = static_cast<uint32_t>(sample);
-    high_ = static_cast<uint32_t>((step >> 32) & 0xffff) | (static_cast<uint32_t>((sample >> 32) & 0xffff) << 16);
+    high_ = static_cast<uint32_t>((step >> 32) & 0xffff) |
+            (static_cast<uint32_t>((sample >> 32) & 0xffff) << 16);
   }
 
   // Four words of block `block`.
@@ -54,9 +55,13 @@ class Philox {
   uint32_t bits(uint64_t i) const { return block(static_cast<uint32_t>(i >> 2))[i & 3]; }
   // Uniform in [0, 1): a multiple of 2^-24.
   float uniform(uint64_t i) const { return static_cast<float>(bits(i) >> 8) * 0x1p-24f; }
-  double uniform(uint64_t i, double low, double high) const { return low + (high - low) * static_cast<double>(uniform(i)); }
+  double uniform(uint64_t i, double low, double high) const {
+    return low + (high - low) * static_cast<double>(uniform(i));
+  }
   // Uniform integer in [0, n), n >= 1.
-  uint32_t below(uint64_t i, uint32_t n) const { return static_cast<uint32_t>((uint64_t{bits(i)} * n) >> 32); }
+  uint32_t below(uint64_t i, uint32_t n) const {
+    return static_cast<uint32_t>((uint64_t{bits(i)} * n) >> 32);
+  }
   // Standard normal of element i, by Box-Muller from the two words of its half-block, in double.
   double normal(uint64_t i) const {
     const auto w = block(static_cast<uint32_t>(i >> 1));

@@ -12,8 +12,8 @@ Tensor::Tensor(Shape shape, DType dtype, Device device, const char* label)
 }
 
 Tensor Tensor::reshape(Shape shape) const {
-  TS_CHECK(shape.numel() == numel(), "tensor: reshape of {} to {}: {} and {} elements", shape_.str(), shape.str(), numel(),
-           shape.numel());
+  TS_CHECK(shape.numel() == numel(), "tensor: reshape of {} to {}: {} and {} elements", shape_.str(),
+           shape.str(), numel(), shape.numel());
   Tensor t = *this;
   t.shape_ = shape;
   return t;
@@ -21,7 +21,8 @@ Tensor Tensor::reshape(Shape shape) const {
 
 Tensor Tensor::slice(int64_t begin, int64_t end) const {
   TS_CHECK(rank() >= 1, "tensor: slice of a scalar");
-  TS_CHECK(0 <= begin && begin <= end && end <= dim(0), "tensor: slice [{}, {}) of {}", begin, end, shape_.str());
+  TS_CHECK(0 <= begin && begin <= end && end <= dim(0), "tensor: slice [{}, {}) of {}", begin, end,
+           shape_.str());
   Shape shape = {end - begin};
   int64_t row = size_of(dtype_);
   for (int i = 1; i < rank(); ++i) {

@@ -31,8 +31,7 @@ class Tensor {
   Tensor slice(int64_t begin, int64_t end) const;
 
   // Pointer to the first element. Throws unless T is the dtype (and the device is the CPU).
-  template <class T>
-  T* data() const {
+  template <class T> T* data() const {
     require_readable(dtype_of<T>);
     return reinterpret_cast<T*>(raw());
   }

@@ -13,7 +13,8 @@ constexpr int64_t kRowsPerTask = 16;
 constexpr int64_t kRowsPerBlock = 64;  // of the parameter gradient's partial sums
 
 template <class X, class Y>
-void forward_row(Y* y, float* mean, float* rstd, const X* x, const float* gamma, const float* beta, int64_t c, float eps) {
+void forward_row(Y* y, float* mean, float* rstd, const X* x, const float* gamma, const float* beta, int64_t c,
+                 float eps) {
   f32x16 total;
   for_lanes(c, [&](int64_t i, int n) { total = total + load(x + i, n); });
   const float mu = sum(total) / static_cast<float>(c);
@@ -41,7 +42,8 @@ void forward(const Tensor& y, const Tensor& mean, const Tensor& rstd, const Tens
       const float *pg = gamma.data<float>(), *pb = beta.data<float>();
       float *pm = mean.data<float>(), *pr = rstd.data<float>();
       parallel_for(m, kRowsPerTask, [&](int64_t begin, int64_t end) {
-        for (int64_t r = begin; r < end; ++r) forward_row(py + r * c, pm + r, pr + r, px + r * c, pg, pb, c, eps);
+        for (int64_t r = begin; r < end; ++r)
+          forward_row(py + r * c, pm + r, pr + r, px + r * c, pg, pb, c, eps);
       });
     });
   });
@@ -49,7 +51,8 @@ void forward(const Tensor& y, const Tensor& mean, const Tensor& rstd, const Tens
 
 // dx = rstd * (g - mean(g) - hat * mean(g * hat)), g = dy * gamma
 template <class X, class Y>
-void input_gradient_row(X* dx, bool accumulate, const Y* dy, const X* x, const float* gamma, float mu, float r, int64_t c) {
+void input_gradient_row(X* dx, bool accumulate, const Y* dy, const X* x, const float* gamma, float mu,
+                        float r, int64_t c) {
   f32x16 sum_g, sum_gh;
   for_lanes(c, [&](int64_t i, int n) {  // lanes past the tail load as zero, so they add nothing
     const f32x16 g = load(dy + i, n) * load(gamma + i, n);
@@ -83,8 +86,8 @@ void input_gradient(const Tensor& dx, bool accumulate, const Tensor& dy, const T
   });
 }
 
-void parameter_gradient(const Tensor& dgamma, const Tensor& dbeta, const Tensor& dy, const Tensor& x, const Tensor& mean,
-                        const Tensor& rstd) {
+void parameter_gradient(const Tensor& dgamma, const Tensor& dbeta, const Tensor& dy, const Tensor& x,
+                        const Tensor& mean, const Tensor& rstd) {
   const int64_t c = x.dim(-1), m = mean.numel();
   const int64_t blocks = (m + kRowsPerBlock - 1) / kRowsPerBlock;
   const Tensor partial({blocks, 2, c}, DType::f32, Device::cpu(), "workspace");
@@ -97,7 +100,8 @@ void parameter_gradient(const Tensor& dgamma, const Tensor& dbeta, const Tensor&
       parallel_for(blocks, 1, [&](int64_t b0, int64_t b1) {
         for (int64_t b = b0; b < b1; ++b) {
           float *g = pp + b * 2 * c, *o = g + c;
-          const int64_t begin = b * kRowsPerBlock, end = begin + kRowsPerBlock < m ? begin + kRowsPerBlock : m;
+          const int64_t begin = b * kRowsPerBlock,
+                        end = begin + kRowsPerBlock < m ? begin + kRowsPerBlock : m;
           for_lanes(c, [&](int64_t i, int n) {
             f32x16 sg, sb;
             for (int64_t r = begin; r < end; ++r) {

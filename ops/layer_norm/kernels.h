@@ -6,11 +6,11 @@
 namespace tessera {
 
 struct LayerNormKernels {
-  void (*forward)(const Tensor& y, const Tensor& mean, const Tensor& rstd, const Tensor& x, const Tensor& gamma,
-                  const Tensor& beta, float eps);
+  void (*forward)(const Tensor& y, const Tensor& mean, const Tensor& rstd, const Tensor& x,
+                  const Tensor& gamma, const Tensor& beta, float eps);
   // dx = or += (accumulate), of x's dtype; dy of y's dtype.
-  void (*input_gradient)(const Tensor& dx, bool accumulate, const Tensor& dy, const Tensor& x, const Tensor& gamma,
-                         const Tensor& mean, const Tensor& rstd);
+  void (*input_gradient)(const Tensor& dx, bool accumulate, const Tensor& dy, const Tensor& x,
+                         const Tensor& gamma, const Tensor& mean, const Tensor& rstd);
   // dgamma, dbeta [C] f32, overwritten.
   void (*parameter_gradient)(const Tensor& dgamma, const Tensor& dbeta, const Tensor& dy, const Tensor& x,
                              const Tensor& mean, const Tensor& rstd);

@@ -11,10 +11,10 @@ Var layer_norm(const Var& x, const Var& gamma, const Var& beta, float eps, DType
   const int64_t c = x.dim(-1), m = x.numel() / c;
   TS_CHECK(gamma.numel() == c, "layer_norm: x ends in {}, gamma has {}", c, gamma.numel());
   TS_CHECK(beta.numel() == c, "layer_norm: x ends in {}, beta has {}", c, beta.numel());
-  TS_CHECK(is_float(x.dtype()) && is_float(out), "layer_norm: x is {} and y is to be {}; both must be f32 or bf16",
-           name(x.dtype()), name(out));
-  TS_CHECK(gamma.dtype() == DType::f32 && beta.dtype() == DType::f32, "layer_norm: gamma is {}, beta is {}; both must be f32",
-           name(gamma.dtype()), name(beta.dtype()));
+  TS_CHECK(is_float(x.dtype()) && is_float(out),
+           "layer_norm: x is {} and y is to be {}; both must be f32 or bf16", name(x.dtype()), name(out));
+  TS_CHECK(gamma.dtype() == DType::f32 && beta.dtype() == DType::f32,
+           "layer_norm: gamma is {}, beta is {}; both must be f32", name(gamma.dtype()), name(beta.dtype()));
 
   const LayerNormKernels& half = half_on(x.device(), layer_norm_cpu);
   const Tensor y(x.shape(), out, x.device());

@@ -26,15 +26,20 @@ std::vector<OpCase>& tables() {
 struct Tolerance {
   double norm, largest;
 };
-Tolerance forward_tolerance(DType d) { return d == DType::bf16 ? Tolerance{4e-3, 1e-2} : Tolerance{2e-6, 8e-6}; }
-Tolerance gradient_tolerance(DType d) { return d == DType::bf16 ? Tolerance{1e-2, 2e-2} : Tolerance{5e-6, 2e-5}; }
+Tolerance forward_tolerance(DType d) {
+  return d == DType::bf16 ? Tolerance{4e-3, 1e-2} : Tolerance{2e-6, 8e-6};
+}
+Tolerance gradient_tolerance(DType d) {
+  return d == DType::bf16 ? Tolerance{1e-2, 2e-2} : Tolerance{5e-6, 2e-5};
+}
 
 // "" when got is close enough to want.
 std::string compare(const Array& got, const Array& want, Tolerance tol, double slack) {
   if (got.shape != want.shape) return fmt::format("shape {}, wanted {}", got.shape.str(), want.shape.str());
   double diff2 = 0, want2 = 0, max_diff = 0, max_want = 0;
   for (int64_t i = 0; i < want.shape.numel(); ++i) {
-    if (std::isnan(got[i]) != std::isnan(want[i])) return fmt::format("element {} is {}, wanted {} (never written?)", i, got[i], want[i]);
+    if (std::isnan(got[i]) != std::isnan(want[i]))
+      return fmt::format("element {} is {}, wanted {} (never written?)", i, got[i], want[i]);
     if (std::isnan(want[i]) || got[i] == want[i]) {
       continue;  // equal infinities included
     }
@@ -50,7 +55,8 @@ std::string compare(const Array& got, const Array& want, Tolerance tol, double s
   const double norm = std::sqrt(diff2), norm_limit = slack * tol.norm * std::sqrt(want2) + 1e-30;
   const double limit = slack * tol.largest * max_want + 1e-30;
   if (norm <= norm_limit && max_diff <= limit) return "";
-  return fmt::format("difference norm {:.3g} (limit {:.3g}), largest {:.3g} (limit {:.3g})", norm, norm_limit, max_diff, limit);
+  return fmt::format("difference norm {:.3g} (limit {:.3g}), largest {:.3g} (limit {:.3g})", norm, norm_limit,
+                     max_diff, limit);
 }
 
 struct Run {
@@ -130,7 +136,8 @@ std::string check_gradient(const Case& c, Arrays in, size_t k, const Tensor& gra
 
 bool same_bits(const Tensor& a, const Tensor& b) {
   if (a.defined() != b.defined()) return false;
-  return !a.defined() || (a.shape() == b.shape() && std::memcmp(a.raw(), b.raw(), static_cast<size_t>(a.bytes())) == 0);
+  return !a.defined() ||
+         (a.shape() == b.shape() && std::memcmp(a.raw(), b.raw(), static_cast<size_t>(a.bytes())) == 0);
 }
 
 bool same_bits(const Run& a, const Run& b) {
@@ -152,7 +159,8 @@ void ask_numbers(const Case& c, DType t, const std::string& who, std::vector<std
   const Run r = run(c, inputs, t);
   const Arrays want = c.reference(arrays);
   if (want.size() != r.outputs.size()) {
-    complaints.push_back(fmt::format("{}: {} outputs, the reference has {}", who, r.outputs.size(), want.size()));
+    complaints.push_back(
+        fmt::format("{}: {} outputs, the reference has {}", who, r.outputs.size(), want.size()));
     return;
   }
   for (size_t k = 0; k < want.size(); ++k) {
@@ -200,7 +208,9 @@ std::vector<const OpCase*> op_cases() {
 In activation(Shape shape) { return {shape, DType::f32, true, true, {}}; }
 In vector(Shape shape) { return {shape, DType::f32, false, true, {}}; }
 In fixed(Shape shape) { return {shape, DType::f32, false, false, {}}; }
-In index(Shape shape, std::function<double(int64_t)> value) { return {shape, DType::i32, false, false, std::move(value)}; }
+In index(Shape shape, std::function<double(int64_t)> value) {
+  return {shape, DType::i32, false, false, std::move(value)};
+}
 In pixels(Shape shape) {
   return {shape, DType::u8, false, false, [](int64_t i) {
             return static_cast<double>(Philox(3, Purpose::test, 0, 0).below(static_cast<uint64_t>(i), 256));
@@ -241,7 +251,8 @@ std::vector<std::string> ask(const OpCase& op, const Case& c) {
     }
     ask_threads(c, t, who, complaints);
   }
-  if (c.slack != 1.0 && std::strlen(c.slack_reason) == 0) complaints.push_back(op.op + ": slack without a reason");
+  if (c.slack != 1.0 && std::strlen(c.slack_reason) == 0)
+    complaints.push_back(op.op + ": slack without a reason");
   return complaints;
 }
 
@@ -253,7 +264,8 @@ std::vector<std::string> ask_rejects(const OpCase& op) {
       complaints.push_back(fmt::format("{}: accepts {}", op.op, what));
     } catch (const Error& e) {
       if (std::string(e.what()).find(op.op) == std::string::npos) {
-        complaints.push_back(fmt::format("{}: the error for {} does not name the op: {}", op.op, what, e.what()));
+        complaints.push_back(
+            fmt::format("{}: the error for {} does not name the op: {}", op.op, what, e.what()));
       }
     }
   }

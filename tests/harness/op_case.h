@@ -30,17 +30,25 @@ using Vars = std::vector<Var>;
 struct In {
   Shape shape;
   DType dtype = DType::f32;
-  bool follows = false;         // takes the dtype under test (f32, then bf16)
+  bool follows = false;  // takes the dtype under test (f32, then bf16)
   bool differentiable = false;
   std::function<double(int64_t)> value;  // element i; default: standard normal numbers
-  In filled(std::function<double(int64_t)> f) const { In r = *this; r.value = std::move(f); return r; }
-  In constant() const { In r = *this; r.differentiable = false; return r; }
+  In filled(std::function<double(int64_t)> f) const {
+    In r = *this;
+    r.value = std::move(f);
+    return r;
+  }
+  In constant() const {
+    In r = *this;
+    r.differentiable = false;
+    return r;
+  }
 };
 In activation(Shape shape);  // f32 or bf16, differentiable
 In vector(Shape shape);      // always f32, differentiable (biases, norms, tokens, the residual stream)
 In fixed(Shape shape);       // always f32, no gradient
 In index(Shape shape, std::function<double(int64_t)> value);  // i32
-In pixels(Shape shape);      // u8, 0..255
+In pixels(Shape shape);                                       // u8, 0..255
 
 struct Case {
   std::string name;
@@ -49,8 +57,8 @@ struct Case {
   std::function<Vars(const Vars& in, DType t)> call;
   // The formula, in double, in plain loops.
   std::function<Arrays(const Arrays& in)> reference;
-  bool bf16 = true;             // false: an op that has no bf16 form
-  bool gradient = true;         // false: an op without gradient
+  bool bf16 = true;               // false: an op that has no bf16 form
+  bool gradient = true;           // false: an op without gradient
   double difference_step = 1e-4;  // of question 2
   // Multiplies the tolerances of questions 1 and 2; needs a reason.
   double slack = 1.0;
@@ -61,7 +69,8 @@ struct Bench {
   std::string name;  // "ViT-B LN"
   std::vector<In> inputs;
   std::function<Vars(const Vars& in, DType t)> call;
-  double bytes = 0;  // moved by the forward pass at f32; bf16 rows scale by what follows the dtype if bytes_bf16 is 0
+  double bytes =
+      0;  // moved by the forward pass at f32; bf16 rows scale by what follows the dtype if bytes_bf16 is 0
   double bytes_bf16 = 0;
   double flops = 0;
   bool backward = true;  // also a row for the backward pass (counted as 2x bytes and flops)
@@ -71,12 +80,22 @@ struct Bench {
 struct OpCase {
   std::string op;
   std::vector<Case> cases;
-  std::vector<std::pair<std::string, std::function<void()>>> rejects;  // each must throw an Error whose text names the op
+  std::vector<std::pair<std::string, std::function<void()>>>
+      rejects;  // each must throw an Error whose text names the op
   std::vector<Bench> benches;
 
-  OpCase& add(Case c) { cases.push_back(std::move(c)); return *this; }
-  OpCase& reject(std::string what, std::function<void()> f) { rejects.emplace_back(std::move(what), std::move(f)); return *this; }
-  OpCase& bench(Bench b) { benches.push_back(std::move(b)); return *this; }
+  OpCase& add(Case c) {
+    cases.push_back(std::move(c));
+    return *this;
+  }
+  OpCase& reject(std::string what, std::function<void()> f) {
+    rejects.emplace_back(std::move(what), std::move(f));
+    return *this;
+  }
+  OpCase& bench(Bench b) {
+    benches.push_back(std::move(b));
+    return *this;
+  }
 };
 
 // All tables, sorted by name. Test files are linked as objects, so registration by static object is safe here.
@@ -98,7 +117,8 @@ std::vector<std::string> ask_rejects(const OpCase& op);
 // OPS("layer_norm") { op.add({...}); }
 #define TS_OPS_CAT2(a, b) a##b
 #define TS_OPS_CAT(a, b) TS_OPS_CAT2(a, b)
-#define OPS(op_name)                                                                                     \
-  static void TS_OPS_CAT(describe_, __LINE__)(::tessera::test::OpCase & op);                              \
-  static const ::tessera::test::RegisterOp TS_OPS_CAT(register_, __LINE__)(op_name, TS_OPS_CAT(describe_, __LINE__)); \
+#define OPS(op_name)                                                                                         \
+  static void TS_OPS_CAT(describe_, __LINE__)(::tessera::test::OpCase & op);                                 \
+  static const ::tessera::test::RegisterOp TS_OPS_CAT(register_, __LINE__)(op_name,                          \
+                                                                           TS_OPS_CAT(describe_, __LINE__)); \
   static void TS_OPS_CAT(describe_, __LINE__)([[maybe_unused]] ::tessera::test::OpCase & op)

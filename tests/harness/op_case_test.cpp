@@ -23,7 +23,8 @@ TEST_CASE("ops: the harness notices what it should") {
   const auto copy_op = [](int64_t leave_out, int64_t overrun) {
     return [=](const Vars& in, DType) {
       const Tensor y(in[0].shape(), DType::f32);
-      for (int64_t i = 0; i < y.numel() - leave_out + overrun; ++i) y.data<float>()[i] = i < y.numel() ? in[0].value().data<float>()[i] : 0;
+      for (int64_t i = 0; i < y.numel() - leave_out + overrun; ++i)
+        y.data<float>()[i] = i < y.numel() ? in[0].value().data<float>()[i] : 0;
       return Vars{Var(y)};
     };
   };
@@ -50,13 +51,15 @@ TEST_CASE("ops: the harness notices what it should") {
   CHECK_FALSE(ask(op, wrong).empty());
 
   // A gradient that is off by a factor: epsilon of the forward differs from that of the reference's derivative.
-  Case gradient{"layer_norm", {vector({3, 8}), vector({8}), vector({8})},
-                [](const Vars& in, DType) { return Vars{layer_norm(in[0], in[1], in[2], 1e-6f, DType::f32)}; },
-                [](const Arrays& in) {
-                  Array y(in[0].shape);
-                  for (int64_t i = 0; i < 24; ++i) y[i] = in[0][i];
-                  return Arrays{y};
-                }};
+  Case gradient{
+      "layer_norm",
+      {vector({3, 8}), vector({8}), vector({8})},
+      [](const Vars& in, DType) { return Vars{layer_norm(in[0], in[1], in[2], 1e-6f, DType::f32)}; },
+      [](const Arrays& in) {
+        Array y(in[0].shape);
+        for (int64_t i = 0; i < 24; ++i) y[i] = in[0][i];
+        return Arrays{y};
+      }};
   gradient.bf16 = false;
   CHECK_FALSE(ask(op, gradient).empty());
   CHECK_FALSE(ask_rejects(op).empty());

@@ -42,8 +42,11 @@ OPS("layer_norm") {
     layer_norm(Var(Tensor({2, 8}, DType::i32)), f32({8}), f32({8}), kEps, DType::f32);
   });
   op.reject("integer y", [] { layer_norm(f32({2, 8}), f32({8}), f32({8}), kEps, DType::i32); });
-  op.bench({"ViT-B, 32 x 50 tokens", {vector({32, 50, 768}), vector({768}), vector({768})}, call,
-            2.0 * 32 * 50 * 768 * 4, 1.0 * 32 * 50 * 768 * 6});
+  op.bench({"ViT-B, 32 x 50 tokens",
+            {vector({32, 50, 768}), vector({768}), vector({768})},
+            call,
+            2.0 * 32 * 50 * 768 * 4,
+            1.0 * 32 * 50 * 768 * 6});
 }
 
 }  // namespace tessera::test
