@@ -1,0 +1,296 @@
+// CPU half of attention. One task is one head of one image (forward: at most kQueriesPerTask of its queries); inside, blocks of
+// query rows meet all keys at once, so scores, probabilities and their sums need no second visit.
+#include <cmath>
+#include <type_traits>
+
+#include "engine/parallel.h"
+#include "ops/attention/kernels.h"
+#include "ops/attention/pack.h"
+
+namespace tessera {
+namespace {
+
+using namespace tile;
+
+constexpr int64_t kForwardRows = 24;  // queries whose scores stay in L1 up to some 200 keys
+constexpr int64_t
+    kBackwardRows = 64;  // depth of the products that sum over queries; their sums are revisited per block
+constexpr int64_t kQueriesPerTask = 512;  // packing the keys again costs 1 % at that many
+constexpr double kFlopsPerTask = 4e6;
+constexpr float kLog2e = 1.44269504088896341f;
+
+template <class T> struct Qkv { Rows<T> q, k, v; };
+
+// One head of one image. Queries and keys may differ in number, and every tensor has its own row stride.
+template <class T> struct Head : Qkv<const T> {
+  int64_t queries = 0, keys = 0, width = 0;
+  float scale = 1;
+};
+
+// Hands out parts of one pooled tensor, each whole rows of 64 bytes.
+class Scratch {
+ public:
+  explicit Scratch(int64_t words)
+      : tensor_({words}, DType::f32, Device::cpu(), "workspace"), next_(tensor_.data<float>()) {}
+  Words take(int64_t rows, int64_t columns) {
+    const Words w{next_, padded(columns)};
+    next_ += size(rows, columns);
+    return w;
+  }
+  static int64_t size(int64_t rows, int64_t columns) { return rows * padded(columns); }
+
+ private:
+  Tensor tensor_;
+  float* next_;
+};
+
+// How many blocks of at most `most` rows cover n; blocks are near-equal.
+int64_t blocks(int64_t n, int64_t most) { return (n + most - 1) / most; }
+int64_t largest_part(int64_t n, int64_t most) { return (n + blocks(n, most) - 1) / blocks(n, most); }
+
+template <class Op> struct ForwardScratch {
+  Words k, v, q, scores, out;
+  ForwardScratch(Scratch& s, int64_t rows, int64_t keys, int64_t d)
+      : k(s.take(words<Op>(d), keys)),
+        v(s.take(words<Op>(keys), d)),
+        q(s.take(rows, d)),
+        scores(s.take(rows, keys)),
+        out(s.take(rows, d)) {}
+  static int64_t size(int64_t rows, int64_t keys, int64_t d) {
+    return Scratch::size(words<Op>(d), keys) + Scratch::size(words<Op>(keys), d) +
+           2 * Scratch::size(rows, d) + Scratch::size(rows, keys);
+  }
+};
+
+// Scores of one query to 2^(c * score - largest), in place; returns their sum. *lse = log2 of the sum of 2^(c * score).
+template <class Op> float softmax_row(float* row, int64_t n, float c, float* lse) {
+  f32x16 top(-INFINITY);
+  for_lanes(
+      n, [&](int64_t i, int lanes) { top = max(top, keep_first(load(row + i), lanes, f32x16(-INFINITY))); });
+  const float largest = max(top) * c;
+  f32x16 total;
+  for_lanes(n, [&](int64_t i, int lanes) {
+    const f32x16 p = keep_first(exp2(fma(load(row + i), f32x16(c), f32x16(-largest))), lanes, f32x16());
+    total = total + p;
+    Op::store_numbers(row, i, p);
+  });
+  const float s = sum(total);
+  if (lse) *lse = largest + std::log2(s);
+  return s;
+}
+
+// Queries [begin, end) of a head: y rows and, if wanted, lse.
+template <class Op, class T>
+void forward_head(const Head<T>& h, Rows<T> y, float* lse, int64_t begin, int64_t end,
+                  ForwardScratch<Op>& s) {
+  const int64_t d = h.width, count = blocks(end - begin, kForwardRows);
+  pack_transposed<Op>(s.k, h.k, h.keys, d);
+  pack_depth<Op>(s.v, h.v, h.keys, d);
+  for (int64_t block = 0; block < count; ++block) {
+    const int64_t i0 = begin + part(end - begin, count, block),
+                  rows = begin + part(end - begin, count, block + 1) - i0;
+    pack_rows<Op>(s.q, h.q.from(i0), rows, d);
+    multiply<Op, false>(s.scores, s.q, s.k, rows, vectors(h.keys), words<Op>(d));
+    float sums[kForwardRows];
+    for (int64_t r = 0; r < rows; ++r) {
+      sums[r] = softmax_row<Op>(s.scores.row(r), h.keys, h.scale * kLog2e, lse ? lse + i0 + r : nullptr);
+    }
+    multiply<Op, false>(s.out, s.scores, s.v, rows, vectors(d), words<Op>(h.keys));
+    for (int64_t r = 0; r < rows; ++r) write_row(y.row(i0 + r), s.out.row(r), 1.0f / sums[r], d);
+  }
+}
+
+template <class Op> struct BackwardScratch {
+  Words k, v, k_depth, q, dy, q_depth, dy_depth, p, ds, ds_rows, dq, dk, dv;
+  static constexpr bool kPairs = Op::kPerWord == 2;
+  BackwardScratch(Scratch& s, int64_t rows, int64_t keys, int64_t d) {
+    k = s.take(words<Op>(d), keys);
+    v = s.take(words<Op>(d), keys);
+    k_depth = s.take(words<Op>(keys), d);
+    q = s.take(rows, d);
+    dy = s.take(rows, d);
+    p = s.take(rows + 1, keys);
+    ds = s.take(rows + 1, keys);
+    dq = s.take(rows, d);
+    dk = s.take(keys, d);
+    dv = s.take(keys, d);
+    q_depth = kPairs ? s.take(rows, d) : q;  // with one number per word, a row serves both ways
+    dy_depth = kPairs ? s.take(rows, d) : dy;
+    ds_rows = kPairs ? s.take(rows, keys) : ds;
+  }
+  static int64_t size(int64_t rows, int64_t keys, int64_t d) {
+    return 2 * Scratch::size(words<Op>(d), keys) + Scratch::size(words<Op>(keys), d) +
+           3 * Scratch::size(rows, d) + 2 * Scratch::size(rows + 1, keys) + 2 * Scratch::size(keys, d) +
+           (kPairs ? 2 * Scratch::size(rows, d) + Scratch::size(rows, keys) : 0);
+  }
+};
+
+// An lse of this size has lost digits that the probabilities miss: beyond it, a row is divided by its sum once more.
+constexpr float kLargeLse = 16.0f;
+
+// P = 2^(c * score - lse) over the scores, dS = P * (dP - delta) over dP; columns up to a whole vector become 0.
+inline void gradient_row(float* p, float* ds, int64_t n, float c, float lse, float delta) {
+  float factor = 1.0f;
+  if (std::fabs(lse) > kLargeLse) {
+    f32x16 total;
+    for_lanes(n, [&](int64_t j, int lanes) {
+      total = total + keep_first(exp2(fma(load(p + j), f32x16(c), f32x16(-lse))), lanes, f32x16());
+    });
+    factor = 1.0f / sum(total);
+  }
+  for_lanes(n, [&](int64_t j, int lanes) {
+    const f32x16 prob = exp2(fma(load(p + j), f32x16(c), f32x16(-lse))) * f32x16(factor);
+    store(p + j, keep_first(prob, lanes, f32x16()));
+    store(ds + j, keep_first(prob * (load(ds + j) - f32x16(delta)), lanes, f32x16()));
+  });
+}
+
+#ifdef TESSERA_BF16_DOT
+// Rounds P and dS to pairs: p, ds [row pairs][keys], in the place of their even rows; ds_rows [rows][key pairs].
+void pair_rows(BackwardScratch<Pair>& s, int64_t rows, int64_t keys) {
+  for (int64_t r = 0; r < rows; r += 2) {
+    float *p0 = s.p.row(r), *d0 = s.ds.row(r);
+    for (int64_t j = 0; j < keys; j += kLanes) {
+      const bool odd = r + 1 < rows;
+      const f32x16 a = load(d0 + j), b = odd ? load(s.ds.row(r + 1) + j) : f32x16();
+      store(p0 + j, Pair::join(load(p0 + j), odd ? load(s.p.row(r + 1) + j) : f32x16()));
+      store(d0 + j, Pair::join(a, b));
+      Pair::store_numbers(s.ds_rows.row(r), j, a);
+      if (odd) Pair::store_numbers(s.ds_rows.row(r + 1), j, b);
+    }
+  }
+}
+#endif
+
+template <class T> float dot(const T* a, const T* b, int64_t n) {
+  f32x16 total;
+  for_lanes(n, [&](int64_t i, int lanes) { total = fma(load(a + i, lanes), load(b + i, lanes), total); });
+  return sum(total);
+}
+
+// One block of queries: dq rows are finished, dk and dv gain their share (`add`: it is not the first).
+template <class Op, class T>
+void backward_block(const Head<T>& h, Rows<const T> y, Rows<const T> dy, Rows<T> dq, const float* lse,
+                    int64_t rows, bool add, BackwardScratch<Op>& s) {
+  const int64_t d = h.width;
+  pack_rows<Op>(s.q, h.q, rows, d);
+  pack_rows<Op>(s.dy, dy, rows, d);
+  multiply<Op, false>(s.p, s.q, s.k, rows, vectors(h.keys), words<Op>(d));
+  multiply<Op, false>(s.ds, s.dy, s.v, rows, vectors(h.keys), words<Op>(d));
+  for (int64_t r = 0; r < rows; ++r) {
+    gradient_row(s.p.row(r), s.ds.row(r), h.keys, h.scale * kLog2e, lse[r], dot(y.row(r), dy.row(r), d));
+  }
+  Words p = s.p, ds = s.ds;
+  if constexpr (BackwardScratch<Op>::kPairs) {
+    pack_depth<Op>(s.q_depth, h.q, rows, d);
+    pack_depth<Op>(s.dy_depth, dy, rows, d);
+    pair_rows(s, rows, h.keys);
+    p.stride *= 2;
+    ds.stride *= 2;
+  }
+  multiply<Op, false>(s.dq, s.ds_rows, s.k_depth, rows, vectors(d), words<Op>(h.keys));
+  for (int64_t r = 0; r < rows; ++r) write_row(dq.row(r), s.dq.row(r), h.scale, d);
+  multiply<Op, true>(s.dv, p, s.dy_depth, h.keys, vectors(d), words<Op>(rows), add);
+  multiply<Op, true>(s.dk, ds, s.q_depth, h.keys, vectors(d), words<Op>(rows), add);
+}
+
+template <class Op, class T>
+void backward_head(const Head<T>& h, Rows<const T> y, Rows<const T> dy, const Qkv<T>& grad, const float* lse,
+                   BackwardScratch<Op>& s) {
+  const int64_t d = h.width, count = blocks(h.queries, kBackwardRows);
+  pack_transposed<Op>(s.k, h.k, h.keys, d);
+  pack_transposed<Op>(s.v, h.v, h.keys, d);
+  pack_depth<Op>(s.k_depth, h.k, h.keys, d);
+  for (int64_t block = 0; block < count; ++block) {
+    const int64_t i0 = part(h.queries, count, block), rows = part(h.queries, count, block + 1) - i0;
+    Head<T> some = h;
+    some.q = h.q.from(i0);
+    backward_block<Op>(some, y.from(i0), dy.from(i0), grad.q.from(i0), lse + i0, rows, block > 0, s);
+  }
+  for (int64_t j = 0; j < h.keys; ++j) {
+    write_row(grad.k.row(j), s.dk.row(j), h.scale, d);
+    write_row(grad.v.row(j), s.dv.row(j), 1.0f, d);
+  }
+}
+
+// What multiplies T: pairs of bf16 where the machine can, else floats.
+#ifdef TESSERA_BF16_DOT
+template <class T> using OpFor = std::conditional_t<std::is_same_v<T, bf16>, Pair, Single>;
+#else
+template <class T> using OpFor = Single;
+#endif
+
+// Where a head lies in the packed tensors: qkv [B,N,3*H*D] and y [B,N,H*D].
+struct Packed {
+  int64_t n, heads, width;
+  float scale;
+  Packed(const Tensor& qkv, int h, float s)
+      : n(qkv.dim(1)), heads(h), width(qkv.dim(2) / (3 * h)), scale(s) {}
+
+  template <class T> Qkv<T> qkv(T* p, int64_t b, int64_t h) const {
+    const int64_t c = heads * width;
+    T* first = p + b * n * 3 * c + h * width;
+    return {{first, 3 * c}, {first + c, 3 * c}, {first + 2 * c, 3 * c}};
+  }
+  template <class T> Rows<T> y(T* p, int64_t b, int64_t h) const {
+    return {p + b * n * heads * width + h * width, heads * width};
+  }
+  template <class T> Head<T> head(const T* p, int64_t b, int64_t h) const {
+    return {qkv(p, b, h), n, n, width, scale};
+  }
+  // Heads (or parts of one) per task, by size: `products` N x N x D products each.
+  int64_t grain(int64_t queries, int products) const {
+    const double flops = 2.0 * products * static_cast<double>(queries) * static_cast<double>(n) *
+                         static_cast<double>(width);
+    return std::max<int64_t>(1, static_cast<int64_t>(kFlopsPerTask / flops));
+  }
+};
+
+void forward(const Tensor& y, const Tensor& lse, const Tensor& qkv, int heads, float scale) {
+  const Packed at(qkv, heads, scale);
+  if (qkv.numel() == 0) return;
+  with_float_type(qkv.dtype(), "attention", [&]<class T>(T) {
+    using Op = OpFor<T>;
+    const T* px = qkv.data<T>();
+    T* py = y.data<T>();
+    float* pl = lse.defined() ? lse.data<float>() : nullptr;
+    const int64_t parts = blocks(at.n, kQueriesPerTask), rows = largest_part(at.n, kForwardRows);
+    parallel_for(qkv.dim(0) * heads * parts, at.grain(at.n / parts, 2), [&](int64_t first, int64_t last) {
+      Scratch scratch(ForwardScratch<Op>::size(rows, at.n, at.width));
+      ForwardScratch<Op> s(scratch, rows, at.n, at.width);
+      for (int64_t i = first; i < last; ++i) {
+        const int64_t task = i % parts, head = i / parts % heads, b = i / parts / heads;
+        forward_head<Op>(at.head(px, b, head), at.y(py, b, head), pl ? pl + i / parts * at.n : nullptr,
+                         part(at.n, parts, task), part(at.n, parts, task + 1), s);
+      }
+    });
+  });
+}
+
+void backward(const Tensor& dqkv, const Tensor& dy, const Tensor& qkv, const Tensor& y, const Tensor& lse,
+              int heads, float scale) {
+  const Packed at(qkv, heads, scale);
+  if (qkv.numel() == 0) return;
+  with_float_type(qkv.dtype(), "attention", [&]<class T>(T) {
+    using Op = OpFor<T>;
+    const T *px = qkv.data<T>(), *py = y.data<T>(), *pd = dy.data<T>();
+    T* out = dqkv.data<T>();
+    const float* pl = lse.data<float>();
+    const int64_t rows = largest_part(at.n, kBackwardRows);
+    parallel_for(qkv.dim(0) * heads, at.grain(at.n, 5), [&](int64_t first, int64_t last) {
+      Scratch scratch(BackwardScratch<Op>::size(rows, at.n, at.width));
+      BackwardScratch<Op> s(scratch, rows, at.n, at.width);
+      for (int64_t i = first; i < last; ++i) {
+        const int64_t head = i % heads, b = i / heads;
+        backward_head<Op>(at.head(px, b, head), at.y(py, b, head), at.y(pd, b, head), at.qkv(out, b, head),
+                          pl + i * at.n, s);
+      }
+    });
+  });
+}
+
+}  // namespace
+
+const AttentionKernels attention_cpu{forward, backward};
+
+}  // namespace tessera

@@ -1,0 +1,110 @@
+// Rows of a tensor, f32 or bf16, to and from the words that tile.h multiplies. Padding is zero everywhere.
+#pragma once
+
+#include <algorithm>
+
+#include "ops/attention/tile.h"
+
+namespace tessera::tile {
+
+// Rows of a tensor that lie `stride` elements apart: one head's q, k, v or output.
+template <class T> struct Rows {
+  T* p = nullptr;
+  int64_t stride = 0;
+  T* row(int64_t r) const { return p + r * stride; }
+  Rows from(int64_t r) const { return {row(r), stride}; }
+};
+
+// Words [w, w + 16) of a row of d numbers.
+template <class Op, class T> f32x16 load_words(const T* row, int64_t w, int64_t d) {
+  if constexpr (Op::kPerWord == 1) {
+    const int64_t n = d - w;
+    return n >= kLanes ? load(row + w) : load(row + w, static_cast<int>(n));
+  } else {
+    const int64_t n = d - 2 * w;
+    const __mmask32 mask = n >= 32 ? 0xffffffffu : (1u << n) - 1u;
+    return _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(mask, row + 2 * w));
+  }
+}
+
+// to[r][w]: n rows as they lie, depth along the row.
+template <class Op, class T> void pack_rows(Words to, Rows<const T> from, int64_t n, int64_t d) {
+  for (int64_t r = 0; r < n; ++r) {
+    for (int64_t w = 0; w < words<Op>(d); w += kLanes)
+      store(to.row(r) + w, load_words<Op>(from.row(r), w, d));
+  }
+}
+
+// to[w][i]: depth along the rows; for Pair, word i of row w holds (row 2w, row 2w + 1)[i].
+template <class Op, class T> void pack_depth(Words to, Rows<const T> from, int64_t n, int64_t d) {
+  if constexpr (Op::kPerWord == 1) {
+    pack_rows<Op>(to, from, n, d);
+  } else {
+    for (int64_t r = 0; r < n; r += 2) {
+      for_lanes(d, [&](int64_t i, int lanes) {
+        const f32x16 even = load(from.row(r) + i, lanes),
+                     odd = r + 1 < n ? load(from.row(r + 1) + i, lanes) : f32x16();
+        store(to.row(r / 2) + i, Op::join(even, odd));
+      });
+    }
+  }
+}
+
+// Transposes 16 x 16 words in place.
+inline void transpose(f32x16 (&r)[kLanes]) {
+#ifdef TESSERA_AVX512
+  __m512 t[kLanes];
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_ps(r[i].v, r[i + 1].v);
+    t[i + 1] = _mm512_unpackhi_ps(r[i].v, r[i + 1].v);
+  }
+  const auto lo = [](__m512 a, __m512 b) {
+    return _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+  };
+  const auto hi = [](__m512 a, __m512 b) {
+    return _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+  };
+  __m512 u[kLanes];  // u[4g + c]: in 128-bit lane l, rows 4g..4g+3 of column 4l + c
+  for (int g = 0; g < 16; g += 4) {
+    u[g] = lo(t[g], t[g + 2]);
+    u[g + 1] = hi(t[g], t[g + 2]);
+    u[g + 2] = lo(t[g + 1], t[g + 3]);
+    u[g + 3] = hi(t[g + 1], t[g + 3]);
+  }
+  for (int c = 0; c < 4; ++c) {
+    const __m512 a = _mm512_shuffle_f32x4(u[c], u[4 + c], 0x88),
+                 b = _mm512_shuffle_f32x4(u[8 + c], u[12 + c], 0x88);
+    const __m512 e = _mm512_shuffle_f32x4(u[c], u[4 + c], 0xdd),
+                 f = _mm512_shuffle_f32x4(u[8 + c], u[12 + c], 0xdd);
+    r[c] = _mm512_shuffle_f32x4(a, b, 0x88);
+    r[8 + c] = _mm512_shuffle_f32x4(a, b, 0xdd);
+    r[4 + c] = _mm512_shuffle_f32x4(e, f, 0x88);
+    r[12 + c] = _mm512_shuffle_f32x4(e, f, 0xdd);
+  }
+#else
+  for (int i = 0; i < kLanes; ++i) {
+    for (int j = 0; j < i; ++j) std::swap(r[i].v[j], r[j].v[i]);
+  }
+#endif
+}
+
+// to[w][r]: word w of row r, n rows; columns n.. up to a whole vector are zero.
+template <class Op, class T> void pack_transposed(Words to, Rows<const T> from, int64_t n, int64_t d) {
+  const int64_t depth = words<Op>(d);
+  for (int64_t r = 0; r < n; r += kLanes) {
+    for (int64_t w = 0; w < depth; w += kLanes) {
+      f32x16 block[kLanes];
+      for (int64_t i = 0; i < kLanes; ++i)
+        block[i] = r + i < n ? load_words<Op>(from.row(r + i), w, d) : f32x16();
+      transpose(block);
+      for (int64_t i = 0; i < std::min<int64_t>(kLanes, depth - w); ++i) store(to.row(w + i) + r, block[i]);
+    }
+  }
+}
+
+// row[i] = words[i] * factor, d numbers.
+template <class T> void write_row(T* row, const float* from, float factor, int64_t d) {
+  for_lanes(d, [&](int64_t i, int lanes) { store(row + i, load(from + i) * f32x16(factor), lanes); });
+}
+
+}  // namespace tessera::tile
