@@ -1,0 +1,18 @@
+// Checks of grad_norm.
+#include "ops/grad_norm/grad_norm.h"
+
+#include "engine/check.h"
+#include "engine/slab.h"
+#include "ops/grad_norm/kernels.h"
+
+namespace tessera {
+
+void grad_norm(const Tensor& norm, const Tensor& grad, double max_norm, const Tensor& state) {
+  check_slabs("grad_norm", {&grad, 1}, {}, {}, state);
+  TS_CHECK(norm.shape() == Shape({1}) && norm.dtype() == DType::f32,
+           "grad_norm: norm is {} {}, wanted [1] f32", norm.shape().str(), name(norm.dtype()));
+  TS_CHECK(max_norm >= 0, "grad_norm: max_norm is {}, wanted 0 (no clipping) or more", max_norm);
+  half_on(grad.device(), grad_norm_cpu).forward(norm, grad, max_norm, state);
+}
+
+}  // namespace tessera
