@@ -1,0 +1,24 @@
+// gelu: checks and gradient.
+#include "ops/gelu/gelu.h"
+
+#include "autograd/tape.h"
+#include "engine/check.h"
+#include "ops/gelu/kernels.h"
+
+namespace tessera {
+
+Var gelu(const Var& x) {
+  TS_CHECK(x.defined() && is_float(x.dtype()), "gelu: x is {}; it must be f32 or bf16",
+           x.defined() ? name(x.dtype()) : "undefined");
+  const GeluKernels& half = half_on(x.device(), gelu_cpu);
+  const Tensor y(x.shape(), x.dtype(), x.device());
+  half.forward(y, x.value());
+  return Tape::record("gelu", {x}, y, [&half, x = x.value()](const Tensor& dy, Grads& dx) {
+    if (!dx[0].wanted()) return;
+    bool accumulate = false;
+    const Tensor out = dx[0].add_into(&accumulate);
+    half.backward(out, accumulate, dy, x);
+  });
+}
+
+}  // namespace tessera
