@@ -21,9 +21,11 @@ template <class Op, class T> f32x16 load_words(const T* row, int64_t w, int64_t 
     const int64_t n = d - w;
     return n >= kLanes ? load(row + w) : load(row + w, static_cast<int>(n));
   } else {
+#ifdef TESSERA_BF16_DOT
     const int64_t n = d - 2 * w;
     const __mmask32 mask = n >= 32 ? 0xffffffffu : (1u << n) - 1u;
     return _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(mask, row + 2 * w));
+#endif
   }
 }
 
