@@ -1,5 +1,6 @@
-// Checkpoints: RUN/checkpoints/step-N/{model.safetensors, optimizer.safetensors, manifest.json}; the manifest is written last
-// and holds XXH3-128 sums of everything, so a folder either verifies or is not a checkpoint (design: reliability rule 2).
+// Checkpoints: RUN/checkpoints/step-N/{model.safetensors, optimizer.safetensors, manifest.json}; the manifest
+// is written last and holds XXH3-128 sums of everything, so a folder either verifies or is not a checkpoint
+// (design: reliability rule 2).
 #pragma once
 
 #include <cstdint>
@@ -14,17 +15,17 @@ namespace tessera {
 
 // What a checkpoint says about itself, in its manifest and in the metadata of model.safetensors.
 struct CheckpointInfo {
-  int64_t step = 0;   // optimiser steps done
-  double epoch = 0;   // epochs done, fractional
+  int64_t step = 0;  // optimiser steps done
+  double epoch = 0;  // epochs done, fractional
   uint64_t seed = 0;
-  std::string recipe;  // "mae"
-  std::string model;   // "vit_b16"
-  std::string parts;   // "encoder+decoder"
-  std::string target;  // "pixels" or "normalised pixels": how predictions are to be read
-  std::vector<double> mean, std;     // of the pictures' normalisation, per channel
-  std::vector<int64_t> image_size;   // height, width
-  std::string config;  // the whole resolved configuration, YAML
-  std::string code;    // commit that wrote it; filled in by save_checkpoint when empty
+  std::string recipe;               // "mae"
+  std::string model;                // "vit_b16"
+  std::string parts;                // "encoder+decoder"
+  std::string target;               // "pixels" or "normalised pixels": how predictions are to be read
+  std::vector<double> mean, std;    // of the pictures' normalisation, per channel
+  std::vector<int64_t> image_size;  // height, width
+  std::string config;               // the whole resolved configuration, YAML
+  std::string code;                 // commit that wrote it; filled in by save_checkpoint when empty
   std::map<std::string, std::string> extra;  // a recipe's own; names must not repeat those above
 };
 
@@ -35,9 +36,11 @@ struct Checkpoint {
 };
 
 // Writes RUN/checkpoints/step-N and then deletes the oldest beyond `keep` (>= 2). Returns the folder.
-// A killed save leaves the earlier generations whole. Throws Error(io) when the disk refuses (its temporary folder is
-// removed), Error(non_finite) naming the tensor when the state has NaN or infinity: it then lies in checkpoints/crash-N.
-std::string save_checkpoint(const std::string& run, const Checkpoint& content, int keep, Disk& disk = real_disk());
+// A killed save leaves the earlier generations whole. Throws Error(io) when the disk refuses (its temporary
+// folder is removed), Error(non_finite) naming the tensor when the state has NaN or infinity: it then lies in
+// checkpoints/crash-N.
+std::string save_checkpoint(const std::string& run, const Checkpoint& content, int keep,
+                            Disk& disk = real_disk());
 
 // Verifies every sum before returning. Throws Error(checkpoint) naming the file and the tensor.
 Checkpoint load_checkpoint(const std::string& step_folder);
@@ -45,8 +48,8 @@ Checkpoint load_checkpoint(const std::string& step_folder);
 // The manifest alone, its own sum verified, without the tensors.
 CheckpointInfo read_checkpoint_info(const std::string& step_folder);
 
-// The newest step folder of a run that verifies; "" when there is none yet. Warns about each newer one that does not.
-// Throws Error(checkpoint) when there are checkpoints and none verifies.
+// The newest step folder of a run that verifies; "" when there is none yet. Warns about each newer one that
+// does not. Throws Error(checkpoint) when there are checkpoints and none verifies.
 std::string find_latest(const std::string& run);
 
 struct Weights {

@@ -1,4 +1,5 @@
-// The main() shared by the recipes: mae pretrain PRESET.yaml key=value ... --out DIR; errors become exit codes.
+// The main() shared by the recipes: mae pretrain PRESET.yaml key=value ... --out DIR; errors become exit
+// codes.
 #pragma once
 
 #include <functional>
@@ -12,9 +13,9 @@ namespace tessera {
 
 // A command line, parsed.
 struct Invocation {
-  std::string program;   // "mae"
-  std::string command;   // "pretrain"; "" for a program without subcommands
-  std::string preset;    // path of the YAML file; "" when none was given
+  std::string program;  // "mae"
+  std::string command;  // "pretrain"; "" for a program without subcommands
+  std::string preset;   // path of the YAML file; "" when none was given
   std::vector<std::string> overrides;
   std::string out;
   std::string init_from;
@@ -25,17 +26,19 @@ struct Invocation {
 struct Command {
   std::string name;  // "" when the program has only one
   std::string help;
-  std::function<int(const Invocation&)> run;   // returns the exit code
-  std::function<std::string()> config_help;    // the list of keys for --help
+  std::function<int(const Invocation&)> run;  // returns the exit code
+  std::function<std::string()> config_help;   // the list of keys for --help
 };
 
-// A command over a configuration struct: loads it, answers --print-config, then calls run(config, sources, call).
+// A command over a configuration struct: loads it, answers --print-config, then calls run(config, sources,
+// call).
 template <class Config>
 Command command(std::string name, std::string help,
                 std::function<int(Config&, const ConfigSources&, const Invocation&)> run);
 
-// Re-executes with passive waiting, parses, runs; returns the exit code of conventions section 2 with one line on stderr.
-// A preset is a path, or a bare name: recipes/<program>/<name>.yaml beside the binary or in the source tree.
+// Re-executes with passive waiting, parses, runs; returns the exit code of conventions section 2 with one
+// line on stderr. A preset is a path, or a bare name: recipes/<program>/<name>.yaml beside the binary or in
+// the source tree.
 int run_main(int argc, char** argv, const std::string& program, const std::vector<Command>& commands);
 
 void print_to_stdout(const std::string& text);

@@ -1,5 +1,6 @@
 // Disk: every write of a run goes through this interface, so that a test can record, refuse or reorder them.
-// (Named Disk because engine/memory.h has a Storage.) Every function throws Error(io) with the path and a remedy.
+// (Named Disk because engine/memory.h has a Storage.) Every function throws Error(io) with the path and a
+// remedy.
 #pragma once
 
 #include <cstddef>
@@ -37,7 +38,8 @@ Disk& real_disk();
 
 // `path` and all below it. Absent is fine.
 void remove_tree(Disk& disk, const std::string& path);
-// Writes a small file so that a reader sees the old text or the new one: temporary name, fsync, rename, fsync of the folder.
+// Writes a small file so that a reader sees the old text or the new one: temporary name, fsync, rename, fsync
+// of the folder.
 void replace_file(Disk& disk, const std::string& path, std::string_view text);
 // The whole file. Throws Error(io) when it cannot be read or is longer than `limit` bytes.
 std::string read_text(const std::string& path, size_t limit);

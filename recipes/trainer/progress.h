@@ -8,23 +8,25 @@
 namespace tessera {
 
 struct StepReport {
-  int64_t step = 0, steps = 0;     // done, of how many
+  int64_t step = 0, steps = 0;  // done, of how many
   double epoch = 0;
   double loss = 0, lr = 0, grad_norm = 0;
   double images_per_second = 0;
   double eta_seconds = 0;
   int64_t memory_bytes = 0;
-  double data_wait = 0;            // share of the time spent waiting for data, 0..1
+  double data_wait = 0;  // share of the time spent waiting for data, 0..1
 };
 
-// "step 120/9360  epoch 0.38  loss 0.9021  lr 4.6e-05  |g| 0.31  310 img/s  eta 1:02:03  mem 3.1 GB  data_wait 2%"
+// "step 120/9360  epoch 0.38  loss 0.9021  lr 4.6e-05  |g| 0.31  310 img/s  eta 1:02:03  mem 3.1 GB
+// data_wait 2%"
 std::string progress_line(const StepReport& report);
 
 class Progress {
  public:
   Progress();  // looks whether stderr is a terminal; colour unless NO_COLOR is set
   ~Progress();
-  // Terminal: redraws, at most ten times a second (the last step always). Elsewhere: a line when `logged`, nothing otherwise.
+  // Terminal: redraws, at most ten times a second (the last step always). Elsewhere: a line when `logged`,
+  // nothing otherwise.
   void show(const StepReport& report, bool logged);
 
  private:

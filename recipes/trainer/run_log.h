@@ -1,5 +1,5 @@
-// The run's JSON lines: log.jsonl, one line per logged step, and bad_samples.jsonl, one line per broken sample.
-// A disk that refuses costs the log, not the run: one warning.
+// The run's JSON lines: log.jsonl, one line per logged step, and bad_samples.jsonl, one line per broken
+// sample. A disk that refuses costs the log, not the run: one warning.
 #pragma once
 
 #include <cstdint>
@@ -18,12 +18,12 @@ using NamedValues = std::vector<std::pair<std::string, double>>;
 
 class RunLog {
  public:
-  // Opens RUN/log.jsonl and RUN/bad_samples.jsonl, keeping lines up to `resumed_step` and dropping the rest: the log of a
-  // resumed run equals that of an unbroken one. A run that starts afresh says 0.
+  // Opens RUN/log.jsonl and RUN/bad_samples.jsonl, keeping lines up to `resumed_step` and dropping the rest:
+  // the log of a resumed run equals that of an unbroken one. A run that starts afresh says 0.
   RunLog(const std::string& run, int64_t resumed_step, Disk& disk = real_disk());
 
-  // {"step":7,"loss":0.9,...,"time":{"img/s":310,...}}: `time` takes what depends on the clock and the machine.
-  // Values print shortest and exactly; NaN and infinities as strings.
+  // {"step":7,"loss":0.9,...,"time":{"img/s":310,...}}: `time` takes what depends on the clock and the
+  // machine. Values print shortest and exactly; NaN and infinities as strings.
   void step(int64_t step, const NamedValues& values, const NamedValues& time = {});
   // Listed once per `index` in a run, also over resumes. Any thread may call.
   void bad_sample(int64_t index, const std::string& path, const std::string& reason);

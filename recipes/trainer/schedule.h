@@ -1,4 +1,5 @@
-// Schedule: the learning rate as a function of the fractional epoch: linear warm-up, then half a cosine (spec/mae.md 4.2).
+// Schedule: the learning rate as a function of the fractional epoch: linear warm-up, then half a cosine
+// (spec/mae.md 4.2).
 #pragma once
 
 #include <cmath>
@@ -8,7 +9,7 @@
 namespace tessera {
 
 struct Schedule {
-  double lr = 0;             // peak
+  double lr = 0;  // peak
   double min_lr = 0;
   double warmup_epochs = 0;
   double epochs = 0;
@@ -22,7 +23,10 @@ struct Schedule {
   }
 };
 
-// Peak rate of a base rate given per 256 pictures (spec/mae.md 4). effective_batch = batch x ranks x accumulation.
-inline double scaled_lr(double blr, int64_t effective_batch) { return blr * static_cast<double>(effective_batch) / 256; }
+// Peak rate of a base rate given per 256 pictures (spec/mae.md 4). effective_batch = batch x ranks x
+// accumulation.
+inline double scaled_lr(double blr, int64_t effective_batch) {
+  return blr * static_cast<double>(effective_batch) / 256;
+}
 
 }  // namespace tessera

@@ -6,9 +6,9 @@ namespace tessera {
 
 inline constexpr int kExitPreempted = 75;
 
-void watch_signals();       // installs the handlers; again is harmless
-int leave_requested();      // the signal that asked, or 0. Poll it in every loop.
+void watch_signals();   // installs the handlers; again is harmless
+int leave_requested();  // the signal that asked, or 0. Poll it in every loop.
 const char* signal_name(int signal);
-void forget_signals();      // default handlers again, and no request: for tests
+void forget_signals();  // default handlers again, and no request: for tests
 
 }  // namespace tessera

@@ -1,5 +1,5 @@
-// TensorBoard event files, written by hand: TFRecord framing (length, masked CRC-32C) around protobuf Event messages.
-// A disk that refuses costs the pictures, not the run: one warning.
+// TensorBoard event files, written by hand: TFRecord framing (length, masked CRC-32C) around protobuf Event
+// messages. A disk that refuses costs the pictures, not the run: one warning.
 #pragma once
 
 #include <cstdint>
@@ -13,12 +13,14 @@ namespace tessera {
 
 class EventWriter {
  public:
-  // RUN/events.out.tfevents.<seconds>.<pid>. With resumed_step > 0 readers are told to forget later steps of earlier files.
+  // RUN/events.out.tfevents.<seconds>.<pid>. With resumed_step > 0 readers are told to forget later steps of
+  // earlier files.
   EventWriter(const std::string& run, int64_t resumed_step, Disk& disk = real_disk());
 
   void scalar(std::string_view tag, int64_t step, double value);
   // `png`: the bytes of a PNG of `height` x `width`; channels 1, 3 or 4.
-  void image(std::string_view tag, int64_t step, int64_t height, int64_t width, int channels, std::string_view png);
+  void image(std::string_view tag, int64_t step, int64_t height, int64_t width, int channels,
+             std::string_view png);
 
  private:
   void write_event(int64_t step, std::string_view body);
