@@ -1,4 +1,5 @@
-// gradcheck: numerical derivative of a function against the tape's, along every input element (or a sample of them).
+// gradcheck: numerical derivative of a function against the tape's,
+// along every input element (or a sample of them).
 #pragma once
 
 #include <functional>
@@ -18,7 +19,8 @@ struct GradCheck {
   std::vector<bool> skip;  // inputs without a gradient (indices, masks)
 };
 
-// Loss = sum(w * f(inputs)) with fixed pseudo-random w. Returns "" when all agree, else the worst disagreement in words.
+// Loss = sum(w * f(inputs)) with fixed pseudo-random w.
+// Returns "" when all agree, else the worst disagreement in words.
 std::string gradcheck(const std::function<Var(const std::vector<Var>&)>& f, const std::vector<Tensor>& inputs,
                       const GradCheck& options = {});
 

@@ -1,5 +1,7 @@
-// Param, ParamStore, Scope: how a model owns its numbers. A model is nested structs; a parameter's name is the nesting.
-// All parameters of a store lie in flat slabs of one layout: f32 master, compute copy (bf16 policy), f32 gradient.
+// Param, ParamStore, Scope: how a model owns its numbers.
+// A model is nested structs; a parameter's name is the nesting.
+// All parameters of a store lie in flat slabs of one layout:
+// f32 master, compute copy (bf16 policy), f32 gradient.
 #pragma once
 
 #include <deque>
@@ -14,7 +16,8 @@
 
 namespace tessera {
 
-// Types a model computes with. Residual stream, statistics, losses and weight gradients are f32 under either policy.
+// Types a model computes with. Residual stream, statistics,
+// losses and weight gradients are f32 under either policy.
 struct Precision {
   DType compute = DType::f32;  // matrix operands and activations between them: f32 or bf16
   static constexpr Precision f32() { return {DType::f32}; }
@@ -37,7 +40,8 @@ struct Init {
 };
 
 enum class Decay : bool { no, yes };
-// matrix: an operand of a matrix product, read in the compute dtype. vector: read as f32 (biases, norms, tokens, tables).
+// matrix: an operand of a matrix product, read in the compute dtype.
+// vector: read as f32 (biases, norms, tokens, tables).
 enum class Use { matrix, vector };
 
 struct Param {
@@ -83,16 +87,16 @@ class ParamStore {
   const Tensor& compute() const { return compute_; }
   const Tensor& grad() const { return grad_; }
 
-  // Starts a step: nothing is zeroed, the first write of each gradient overwrites. Later writes of the step (a second use,
-  // another micro-batch) add.
+  // Starts a step: nothing is zeroed, the first write of each gradient overwrites.
+  // Later writes of the step (a second use, another micro-batch) add.
   void begin_gradients();
   // Ends a step: gradients that nothing wrote become zero.
   void finish_gradients();
 
   // Overwrites one parameter (any float dtype, same numel and shape). Follow with changed().
   void assign(const Param& param, const Tensor& value);
-  // Masters were written: refreshes compute copies and tells the gemm door. `compute_fresh`: the writer (adamw) already
-  // wrote the compute slab.
+  // Masters were written: refreshes compute copies and tells the gemm door.
+  // `compute_fresh`: the writer (adamw) already wrote the compute slab.
   void changed(bool compute_fresh = false);
 
  private:

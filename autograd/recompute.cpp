@@ -12,7 +12,8 @@ Var recompute(const Var& x, std::function<Var(const Var&)> f) {
     const NoGrad nothing_records;
     y = f(x.detach());
   }
-  // A constant input still leads to parameters inside f, so the node must be on the tape: watch gives it a slot.
+  // A constant input still leads to parameters inside f,
+  // so the node must be on the tape: watch gives it a slot.
   const Var input = Tape::recording({x}) ? x : tape->watch(x.value());
   return Tape::record("recompute", {input}, y.value(),
                       [x = x.value(), f = std::move(f)](const Tensor& dy, Grads& dx) {

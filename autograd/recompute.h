@@ -7,7 +7,8 @@
 
 namespace tessera {
 
-// y = f(x). f may read parameters; it must compute the same numbers when called twice (randomness is addressed, so it does).
+// y = f(x). f may read parameters;
+// it must compute the same numbers when called twice (randomness is addressed, so it does).
 Var recompute(const Var& x, std::function<Var(const Var&)> f);
 
 }  // namespace tessera

@@ -15,16 +15,19 @@ namespace tessera {
 struct Param;
 class Tape;
 
-// Where an op's backward writes the gradient of one input. Exactly one of the three writers is used, at most once.
+// Where an op's backward writes the gradient of one input.
+// Exactly one of the three writers is used, at most once.
 class Grad {
  public:
   bool wanted() const { return slot_ >= 0; }  // false: the input is a constant, skip the work
-  // A tensor of the input's shape that the op overwrites completely; the tape adds it up if it is not the first.
+  // A tensor of the input's shape that the op overwrites completely;
+  // the tape adds it up if it is not the first.
   // Of an input that wants none: a scratch tensor, for kernels that compute several gradients at once.
   Tensor overwrite();
   // The destination itself. `*accumulate` false: overwrite it completely; true: add to it.
   Tensor add_into(bool* accumulate);
-  // Hands over a finished gradient without a copy. `t` has the input's numel and dtype; nobody writes to it afterwards.
+  // Hands over a finished gradient without a copy.
+  // `t` has the input's numel and dtype; nobody writes to it afterwards.
   void give(Tensor t);
 
  private:
@@ -53,9 +56,10 @@ class Tape {
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
 
-  // Called by every differentiable op: `out` is the result, `backward` computes input gradients from its gradient.
-  // The closure should capture only tensors its backward needs. Gradients have the dtype of the value they belong to,
-  // except parameters', which are f32 parts of the slab. `op` is static text.
+  // Called by every differentiable op:
+  // `out` is the result, `backward` computes input gradients from its gradient.
+  // The closure should capture only tensors its backward needs. Gradients have the dtype of the value they
+  // belong to, except parameters', which are f32 parts of the slab. `op` is static text.
   static Var record(const char* op, std::initializer_list<Var> inputs, Tensor out, Backward backward);
   static std::vector<Var> record_many(const char* op, const std::vector<Var>& inputs,
                                       std::vector<Tensor> outs, BackwardMany backward);

@@ -11,7 +11,8 @@
 
 namespace tessera {
 
-// Throws Error(kind) with formatted text. For errors of the user's making (config, data, checkpoint, io): no place appended.
+// Throws Error(kind) with formatted text.
+// For errors of the user's making (config, data, checkpoint, io): no place appended.
 template <class... Args>
 [[noreturn]] void fail(ErrorKind kind, fmt::format_string<Args...> text, Args&&... args) {
   throw Error(kind, fmt::format(text, std::forward<Args>(args)...));

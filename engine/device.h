@@ -22,7 +22,8 @@ struct Device {
 // Parses "cpu", "cuda" or "cuda:1". Throws Error(config) otherwise.
 Device parse_device(const std::string& text);
 
-// The table of an op's half for `device`. This is the one place that says so while the CUDA halves are not there yet.
+// The table of an op's half for `device`.
+// This is the one place that says so while the CUDA halves are not there yet.
 template <class Kernels> const Kernels& half_on(Device device, const Kernels& cpu_half) {
   if (!device.is_cpu()) {
     throw Error(ErrorKind::config,

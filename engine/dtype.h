@@ -1,4 +1,5 @@
-// DType: what a tensor's numbers are. Compute with f32, bf16 (and index with i32, u8); store f16, f64, i64, boolean too.
+// DType: what a tensor's numbers are.
+// Compute with f32, bf16 (and index with i32, u8); store f16, f64, i64, boolean too.
 #pragma once
 
 #include <bit>
@@ -44,10 +45,14 @@ template <class T> inline constexpr DType dtype_of = DTypeOf<T>::value;
 
 inline constexpr int64_t size_of(DType d) {
   switch (d) {
-    case DType::f32: case DType::i32: return 4;
-    case DType::bf16: case DType::f16: return 2;
-    case DType::u8: case DType::boolean: return 1;
-    case DType::f64: case DType::i64: return 8;
+    case DType::f32:
+    case DType::i32: return 4;
+    case DType::bf16:
+    case DType::f16: return 2;
+    case DType::u8:
+    case DType::boolean: return 1;
+    case DType::f64:
+    case DType::i64: return 8;
   }
   return 0;
 }
@@ -69,8 +74,7 @@ inline constexpr const char* name(DType d) {
 inline constexpr bool is_float(DType d) { return d == DType::f32 || d == DType::bf16; }
 
 // Calls f(T{}) with T = float or bf16; anything else is an error that names `op`.
-template <class F>
-auto with_float_type(DType d, const char* op, F&& f) {
+template <class F> auto with_float_type(DType d, const char* op, F&& f) {
   if (d == DType::f32) return f(float{});
   TS_REQUIRE(d == DType::bf16, std::string(op) + ": dtype must be f32 or bf16, got " + name(d));
   return f(bf16{});

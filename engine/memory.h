@@ -1,5 +1,7 @@
-// Memory: labelled, pooled, 64-byte aligned storage on huge pages. A step after warm-up touches no fresh page.
-// The pool keeps what it is given: a freed block goes to the free list of its size class, never back to the system.
+// Memory: labelled, pooled, 64-byte aligned storage on huge pages.
+// A step after warm-up touches no fresh page.
+// The pool keeps what it is given:
+// a freed block goes to the free list of its size class, never back to the system.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +15,8 @@ namespace tessera {
 // One block of the pool. Owned by shared_ptr<Storage>; returns to the pool when the last handle dies.
 class Storage {
  public:
-  // At least `bytes` bytes, contents undefined (0xff under memory::GuardScope). Throws Error(memory) with who holds what.
+  // At least `bytes` bytes, contents undefined (0xff under memory::GuardScope).
+  // Throws Error(memory) with who holds what.
   Storage(int64_t bytes, const char* label);
   ~Storage();
   Storage(const Storage&) = delete;

@@ -1,5 +1,5 @@
-// parallel_for over OpenMP (oneDNN's own runtime: two pools would fight). Work splits by size, never by thread count,
-// so results cannot depend on how many threads run.
+// parallel_for over OpenMP (oneDNN's own runtime: two pools would fight).
+// Work splits by size, never by thread count, so results cannot depend on how many threads run.
 #pragma once
 
 #include <cstdint>
@@ -10,15 +10,17 @@ namespace tessera {
 int threads();
 void set_threads(int n);  // this process; n >= 1
 
-// libgomp spins at barriers unless OMP_WAIT_POLICY says otherwise, and reads that when it is loaded: on a busy machine a
-// spinning barrier costs 5-9x. Call first thing in main(): sets the variable and re-executes the program once.
+// libgomp spins at barriers unless OMP_WAIT_POLICY says otherwise, and reads that when it is
+// loaded: on a busy machine a spinning barrier costs 5-9x. Call first thing in main(): sets the
+// variable and re-executes the program once.
 void wait_passively(char** argv);
 
 namespace detail {
 void parallel_chunks(int64_t chunks, const std::function<void(int64_t)>& run);
 }
 
-// Calls f(begin, end) for consecutive ranges of `grain` items that cover [0, n). Ranges run on any thread in any order.
+// Calls f(begin, end) for consecutive ranges of `grain` items that cover [0, n).
+// Ranges run on any thread in any order.
 // Nested calls run inline. The first exception is rethrown on the calling thread.
 template <class F> void parallel_for(int64_t n, int64_t grain, F&& f) {
   if (n <= 0) return;
@@ -32,7 +34,8 @@ template <class F> void parallel_for(int64_t n, int64_t grain, F&& f) {
                           [&](int64_t c) { f(c * grain, c * grain + grain < n ? c * grain + grain : n); });
 }
 
-// Sum over ranges of partial sums f(begin, end) -> double, added in range order: the same bits for any thread count.
+// Sum over ranges of partial sums f(begin, end) -> double, added in range order:
+// the same bits for any thread count.
 double parallel_sum(int64_t n, int64_t grain, const std::function<double(int64_t, int64_t)>& f);
 
 }  // namespace tessera

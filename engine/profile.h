@@ -1,4 +1,5 @@
-// Profiler: how long each named scope took, with bytes and FLOPs where known, as a table and as a Chrome trace.
+// Profiler: how long each named scope took, with bytes and FLOPs where known,
+// as a table and as a Chrome trace.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +8,8 @@
 
 namespace tessera {
 
-// Time from construction to destruction goes to `name` (static text) when profiling is on; otherwise nearly free.
+// Time from construction to destruction goes to `name`
+// (static text) when profiling is on; otherwise nearly free.
 class ProfileScope {
  public:
   explicit ProfileScope(const char* name, int64_t bytes = 0, int64_t flops = 0);
@@ -29,8 +31,8 @@ struct Row {
 void enable(bool on);
 bool enabled();
 void reset();
-std::vector<Row> rows();     // by time, longest first
-std::string table();         // name, calls, ms, share, GB/s, GFLOP/s
+std::vector<Row> rows();                    // by time, longest first
+std::string table();                        // name, calls, ms, share, GB/s, GFLOP/s
 void write_trace(const std::string& path);  // Chrome trace JSON. Throws Error(io).
 }  // namespace profile
 }  // namespace tessera

@@ -1,4 +1,5 @@
-// Error and TS_REQUIRE: plain-text checks for headers and .cu files (which may not see fmt). .cpp files use check.h.
+// Error and TS_REQUIRE: plain-text checks for headers and .cu files
+// (which may not see fmt). .cpp files use check.h.
 #pragma once
 
 #include <stdexcept>
@@ -34,7 +35,7 @@ class Error : public std::runtime_error {
 
 }  // namespace tessera
 
-#define TS_REQUIRE(condition, text)                                  \
-  do {                                                               \
+#define TS_REQUIRE(condition, text)                                      \
+  do {                                                                   \
     if (!(condition)) ::tessera::fail_require(text, __FILE__, __LINE__); \
   } while (0)

@@ -1,4 +1,5 @@
-// CPU half of layer_norm. Rows are independent; the parameter gradient sums blocks of rows, then the blocks in order.
+// CPU half of layer_norm. Rows are independent;
+// the parameter gradient sums blocks of rows, then the blocks in order.
 #include <cmath>
 #include <vector>
 

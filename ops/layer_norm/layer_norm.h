@@ -1,4 +1,5 @@
-// Layer normalisation over the last dimension, biased variance, affine (Ba et al. 2016; spec vit.md section 2).
+// Layer normalisation over the last dimension, biased variance, affine
+// (Ba et al. 2016; spec vit.md section 2).
 #pragma once
 
 #include "autograd/var.h"

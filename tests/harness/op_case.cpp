@@ -20,9 +20,9 @@ std::vector<OpCase>& tables() {
   return t;
 }
 
-// How far a result may be from the double-precision reference, relative to the reference's own size: the norm of the
-// difference over the norm of the reference, and the largest difference over the largest element. bf16 keeps 8 bits, so one
-// rounding is up to 2^-9 = 0.002 of an element.
+// How far a result may be from the double-precision reference, relative to the reference's own size: the norm
+// of the difference over the norm of the reference, and the largest difference over the largest element. bf16
+// keeps 8 bits, so one rounding is up to 2^-9 = 0.002 of an element.
 struct Tolerance {
   double norm, largest;
 };
@@ -105,7 +105,8 @@ double weighted_loss(const Case& c, const Arrays& in) {
   return total;
 }
 
-// Central differences of the reference at up to 24 evenly spread elements of input k, against the tape's gradient there.
+// Central differences of the reference at up to 24 evenly spread elements of input k,
+// against the tape's gradient there.
 std::string check_gradient(const Case& c, Arrays in, size_t k, const Tensor& gradient, DType input_dtype) {
   if (!gradient.defined()) return "no gradient arrived";
   const Array all = to_array(gradient);

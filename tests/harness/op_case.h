@@ -1,8 +1,11 @@
-// OpCase: one table per op (tests/ops/<op>.cpp), from which the harness asks every question of house.md section 6:
-//   1 forward against the double-precision reference, f32 and bf16     5 guard bytes intact, every output element written
-//   2 gradients against central differences of that reference          6 the same bits with 1, 2 and 4 threads
-//   3 (the reference is plain loops in double: no engine code)         7 the bench row: ms, GB/s, GFLOP/s, share of roof
+// OpCase: one table per op (tests/ops/<op>.cpp), from which the harness asks these questions:
+//   1 forward against the double-precision reference, f32 and bf16
+//   2 gradients against central differences of that reference
+//   3 (the reference is plain loops in double: no engine code)
 //   4 wrong shapes and dtypes throw, and the text names the op
+//   5 guard bytes intact, every output element written
+//   6 the same bits with 1, 2 and 4 threads
+//   7 the bench row: ms, GB/s, GFLOP/s, share of roof
 #pragma once
 
 #include <functional>
@@ -98,13 +101,15 @@ struct OpCase {
   }
 };
 
-// All tables, sorted by name. Test files are linked as objects, so registration by static object is safe here.
+// All tables, sorted by name. Test files are linked as objects,
+// so registration by static object is safe here.
 std::vector<const OpCase*> op_cases();
 struct RegisterOp {
   RegisterOp(const char* op, void (*describe)(OpCase&));
 };
 
-// A tensor that holds `in`, in dtype t where it follows; and an array of what the tensor really holds (after rounding).
+// A tensor that holds `in`, in dtype t where it follows;
+// and an array of what the tensor really holds (after rounding).
 Tensor make_tensor(const In& in, DType t, uint64_t seed);
 Array to_array(const Tensor& t);
 

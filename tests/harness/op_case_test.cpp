@@ -1,4 +1,5 @@
-// Asks every op's table every question, one doctest subcase an op; and asks the harness whether it can say no.
+// Asks every op's table every question, one doctest subcase an op;
+// and asks the harness whether it can say no.
 #include <doctest/doctest.h>
 
 #include "engine/copy.h"
@@ -50,7 +51,8 @@ TEST_CASE("ops: the harness notices what it should") {
   };
   CHECK_FALSE(ask(op, wrong).empty());
 
-  // A gradient that is off by a factor: epsilon of the forward differs from that of the reference's derivative.
+  // A gradient that is off by a factor:
+  // epsilon of the forward differs from that of the reference's derivative.
   Case gradient{
       "layer_norm",
       {vector({3, 8}), vector({8}), vector({8})},
