@@ -42,8 +42,7 @@ class ByteReader {
   void read(uint8_t* to, int64_t n) {
     for (int64_t at = 0; at < n;) {
       const int got = gzread(file_, to + at, static_cast<unsigned>(std::min<int64_t>(n - at, 1 << 30)));
-      if (got <= 0)
-        refuse(fmt::format("ends before its {} bytes of data ({}); fetch it again", n, problem()));
+      if (got <= 0) refuse_after(got, n);
       at += got;
     }
   }
@@ -52,21 +51,28 @@ class ByteReader {
     read(b, 4);
     return uint32_t{b[0]} << 24 | uint32_t{b[1]} << 16 | uint32_t{b[2]} << 8 | uint32_t{b[3]};
   }
-  // Also checks gzip's own sum, which follows the last byte.
+  // Also holds gzip's own sum, which follows the last byte, against the data.
   void expect_end() {
     uint8_t more = 0;
     const int got = gzread(file_, &more, 1);
     if (got > 0) refuse("is longer than its header says; it is not an IDX file, or damaged");
-    if (got < 0) refuse(fmt::format("is damaged ({}); fetch it again", problem()));
+    if (problem() != nullptr) refuse_after(got, 0);
   }
   // The most bytes that this file can expand to (deflate shrinks at most 1032 times).
   int64_t most_bytes() const { return file_bytes_ > INT64_MAX / 1032 ? INT64_MAX : file_bytes_ * 1032; }
 
  private:
-  std::string problem() const {
+  // What zlib has to complain about, if anything.
+  const char* problem() const {
     int code = Z_OK;
     const char* text = gzerror(file_, &code);
-    return code == Z_OK || code == Z_STREAM_END ? "end of file" : text;
+    return code == Z_OK || code == Z_STREAM_END ? nullptr : text;
+  }
+  [[noreturn]] void refuse_after(int got, int64_t wanted) const {
+    const char* what = problem();
+    if (got < 0) refuse(fmt::format("is damaged ({}); fetch it again", what == nullptr ? "gzip" : what));
+    if (what != nullptr) refuse(fmt::format("is truncated ({}); fetch it again", what));
+    refuse(fmt::format("ends before its {} bytes of data; fetch it again", wanted));
   }
 
   std::string path_;
