@@ -1,0 +1,348 @@
+// Checkpoints: round trip, damage of every kind, kills and full disks at every call, generations, non-finite
+// states.
+#include "recipes/trainer/checkpoint.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "engine/check.h"
+#include "engine/log.h"
+#include "tests/recipes/scratch.h"
+
+namespace tessera {
+namespace {
+
+using test::FaultyDisk;
+using test::Scratch;
+using test::slurp;
+using test::spill;
+namespace fs = std::filesystem;
+
+Tensor filled(Shape shape, float first) {
+  Tensor t(shape, DType::f32);
+  for (int64_t i = 0; i < t.numel(); ++i) t.data<float>()[i] = first + static_cast<float>(i) / 7;
+  return t;
+}
+
+Checkpoint example(int64_t step) {
+  Checkpoint c;
+  c.info.step = step;
+  c.info.epoch = static_cast<double>(step) / 3;
+  c.info.seed = 18446744073709551615u;
+  c.info.recipe = "mae";
+  c.info.model = "vit_tiny";
+  c.info.parts = "encoder+decoder";
+  c.info.target = "normalised pixels";
+  c.info.mean = {0.485, 0.456, 0.406};
+  c.info.std = {0.229, 0.224, 0.225};
+  c.info.image_size = {32, 48};
+  c.info.config = "model: vit_tiny\noptim:\n  blr: 0.00015\n";
+  c.info.code = "0123abc";
+  c.info.extra = {{"note", "a \"quoted\" one"}};
+  const float s = static_cast<float>(step);
+  const std::pair<const char*, Shape> params[] = {
+      {"cls_token", {1, 1, 6}}, {"blocks.0.attn.qkv.weight", {18, 6}}, {"norm.bias", {6}}};
+  for (const auto& [name, shape] : params) {
+    c.model.tensors.emplace_back(name, filled(shape, s));
+    c.optimizer.tensors.emplace_back(std::string("exp_avg.") + name, filled(shape, s + 100));
+    c.optimizer.tensors.emplace_back(std::string("exp_avg_sq.") + name, filled(shape, s + 200));
+  }
+  return c;
+}
+
+void check_tensors(const SafeTensors& a, const SafeTensors& b) {
+  REQUIRE(a.tensors.size() == b.tensors.size());
+  for (size_t i = 0; i < a.tensors.size(); ++i) {
+    const auto& [name, t] = a.tensors[i];
+    CHECK(name == b.tensors[i].first);
+    const Tensor& u = b.tensors[i].second;
+    CHECK(t.shape() == u.shape());
+    CHECK(std::memcmp(t.raw(), u.raw(), static_cast<size_t>(t.bytes())) == 0);
+  }
+}
+
+void check_same(const Checkpoint& a, const Checkpoint& b) {
+  CHECK(a.info.step == b.info.step);
+  CHECK(a.info.epoch == b.info.epoch);
+  CHECK(a.info.seed == b.info.seed);
+  CHECK(a.info.recipe == b.info.recipe);
+  CHECK(a.info.model == b.info.model);
+  CHECK(a.info.parts == b.info.parts);
+  CHECK(a.info.target == b.info.target);
+  CHECK(a.info.mean == b.info.mean);
+  CHECK(a.info.std == b.info.std);
+  CHECK(a.info.image_size == b.info.image_size);
+  CHECK(a.info.config == b.info.config);
+  CHECK(a.info.code == b.info.code);
+  CHECK(a.info.extra == b.info.extra);
+  check_tensors(a.model, b.model);
+  check_tensors(a.optimizer, b.optimizer);
+}
+
+// Text and kind of the Error that f must throw.
+template <class F> std::string complaint(ErrorKind kind, F&& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    CHECK(e.kind() == kind);
+    return e.what();
+  }
+  return "accepted";
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+// Where each tensor's bytes lie in a safetensors file, and its header: read by the format's definition, with
+// nlohmann.
+struct Span {
+  std::string name;
+  size_t begin, end;
+};
+std::vector<Span> spans_of(const std::string& bytes) {
+  uint64_t n = 0;
+  std::memcpy(&n, bytes.data(), 8);
+  std::vector<Span> spans{{"the header", 0, 8 + n}};
+  const auto header = nlohmann::json::parse(bytes.substr(8, n));
+  for (const auto& [name, entry] : header.items()) {
+    if (name == "__metadata__") continue;
+    spans.push_back({"\"" + name + "\"", 8 + n + entry["data_offsets"][0].get<size_t>(),
+                     8 + n + entry["data_offsets"][1].get<size_t>()});
+  }
+  return spans;
+}
+std::string place_of(const std::vector<Span>& spans, size_t position) {
+  for (const Span& s : spans) {
+    if (position >= s.begin && position < s.end) return s.name;
+  }
+  return "?";
+}
+
+// find_latest warns of damaged generations, which these tests make on purpose.
+struct Quiet {
+  Quiet() { log::set_level(log::Level::error); }
+  ~Quiet() { log::set_level(log::Level::info); }
+};
+
+}  // namespace
+
+TEST_CASE("recipes/checkpoint: a round trip keeps everything") {
+  const Scratch run;
+  const Checkpoint c = example(7);
+  CHECK(save_checkpoint(run.path(), c, 2) == run / "checkpoints/step-7");
+  check_same(load_checkpoint(run / "checkpoints/step-7"), c);
+  CHECK(read_checkpoint_info(run / "checkpoints/step-7").target == "normalised pixels");
+  CHECK(find_latest(run.path()) == run / "checkpoints/step-7");
+  CHECK(find_latest(run / "absent") == "");
+  // The model file says by itself what it is.
+  CHECK(load_safetensors(run / "checkpoints/step-7/model.safetensors").metadata.at("recipe") == "mae");
+}
+
+TEST_CASE("recipes/checkpoint: weights from a run, a step or a bare file") {
+  const Scratch run;
+  save_checkpoint(run.path(), example(1), 2);
+  save_checkpoint(run.path(), example(2), 2);
+  for (const std::string& path :
+       {run.path(), run / "checkpoints/step-2", run / "checkpoints/step-2/model.safetensors"}) {
+    const Weights w = load_weights(path);
+    check_tensors(w.model, example(2).model);
+    CHECK(w.info.step == 2);
+    CHECK(w.info.epoch == 2.0 / 3);
+    CHECK(w.info.seed == 18446744073709551615u);
+    CHECK(w.info.mean == std::vector<double>{0.485, 0.456, 0.406});
+    CHECK(w.info.config == example(2).info.config);
+    CHECK(w.info.extra.at("note") == "a \"quoted\" one");
+  }
+  save_safetensors(run / "foreign.safetensors", {{{"format", "pt"}}, {{"w", filled({2}, 1)}}});
+  CHECK(load_weights(run / "foreign.safetensors").info.recipe == "");
+  CHECK(contains(complaint(ErrorKind::checkpoint, [&] { load_weights(run / "absent"); }), "does not exist"));
+  fs::create_directories(run / "empty");
+  CHECK(contains(complaint(ErrorKind::checkpoint, [&] { load_weights(run / "empty"); }),
+                 "holds no checkpoint"));
+}
+
+TEST_CASE("recipes/checkpoint: a flipped bit anywhere is found, and its tensor named") {
+  const Scratch run;
+  const std::string folder = save_checkpoint(run.path(), example(3), 2);
+  for (const char* name : {"model.safetensors", "optimizer.safetensors"}) {
+    const std::string path = folder + "/" + name, good = slurp(path);
+    const auto spans = spans_of(good);
+    for (size_t i = 0; i < good.size(); i += 1 + i % 5) {
+      std::string bad = good;
+      bad[i] = static_cast<char>(bad[i] ^ 1 << i % 8);
+      spill(path, bad);
+      const std::string text = complaint(ErrorKind::checkpoint, [&] { load_checkpoint(folder); });
+      CHECK_MESSAGE(contains(text, name), text);
+      CHECK_MESSAGE(contains(text, place_of(spans, i) + " does not match its checksum"), text);
+    }
+    spill(path, good);
+  }
+  const std::string path = folder + "/manifest.json", good = slurp(path);
+  for (size_t i = 0; i < good.size(); ++i) {
+    std::string bad = good;
+    bad[i] = static_cast<char>(bad[i] ^ 1 << i % 8);
+    spill(path, bad);
+    CHECK(contains(complaint(ErrorKind::checkpoint, [&] { load_checkpoint(folder); }),
+                   "manifest.json: does not match"));
+  }
+  spill(path, good);
+  check_same(load_checkpoint(folder), example(3));
+}
+
+TEST_CASE("recipes/checkpoint: a shortened, lengthened, zeroed or missing file is found") {
+  const Scratch run;
+  const std::string folder = save_checkpoint(run.path(), example(3), 2);
+  const auto refused = [&] { return complaint(ErrorKind::checkpoint, [&] { load_checkpoint(folder); }); };
+  for (const char* name : {"model.safetensors", "optimizer.safetensors", "manifest.json"}) {
+    const std::string path = folder + "/" + name, good = slurp(path);
+    const bool tensors = std::string(name) != "manifest.json";
+    const auto spans = tensors ? spans_of(good) : std::vector<Span>{};
+    for (size_t n = 0; n < good.size(); n += 1 + n % 7) {
+      spill(path, good.substr(0, n));
+      const std::string text = refused();
+      CHECK_MESSAGE(contains(text, name), text);
+      if (tensors) CHECK_MESSAGE(contains(text, place_of(spans, n)), text);
+    }
+    spill(path, good + "x");
+    CHECK(contains(refused(), name));
+    spill(path, std::string(good.size(), '\0'));
+    CHECK(contains(refused(), name));
+    fs::remove(path);
+    CHECK(contains(refused(), name));
+    spill(path, good);
+  }
+  check_same(load_checkpoint(folder), example(3));
+}
+
+TEST_CASE("recipes/checkpoint: a format of the future is named as such") {
+  const Scratch run;
+  const std::string folder = save_checkpoint(run.path(), example(3), 2);
+  SafeTensors model = load_safetensors(folder + "/model.safetensors");
+  model.metadata["tessera_format"] = "2";
+  save_safetensors(run / "new.safetensors", model);
+  CHECK(
+      contains(complaint(ErrorKind::checkpoint, [&] { load_weights(run / "new.safetensors"); }), "format 2"));
+}
+
+TEST_CASE("recipes/checkpoint: generations: the oldest go, a damaged newest falls back") {
+  const Quiet quiet;
+  const Scratch run;
+  CHECK(contains(complaint(ErrorKind::config, [&] { save_checkpoint(run.path(), example(1), 1); }),
+                 "keep is 1"));
+  for (int64_t step : {5, 100, 20, 30}) save_checkpoint(run.path(), example(step), 2);
+  // 100 is from before the run went back to 20; it is newer by number, and left alone.
+  CHECK_FALSE(fs::exists(run / "checkpoints/step-5"));
+  CHECK(fs::exists(run / "checkpoints/step-20"));
+  CHECK(fs::exists(run / "checkpoints/step-30"));
+  CHECK(find_latest(run.path()) == run / "checkpoints/step-100");
+  spill(run / "checkpoints/step-100/model.safetensors", "damaged");
+  CHECK(find_latest(run.path()) == run / "checkpoints/step-30");
+  fs::remove(run / "checkpoints/step-30/manifest.json");
+  CHECK(find_latest(run.path()) == run / "checkpoints/step-20");
+  // Reaching a damaged step again replaces it.
+  save_checkpoint(run.path(), example(100), 2);
+  CHECK(find_latest(run.path()) == run / "checkpoints/step-100");
+  check_same(load_checkpoint(run / "checkpoints/step-100"), example(100));
+  for (const auto& e : fs::directory_iterator(run / "checkpoints")) fs::remove(e.path() / "manifest.json");
+  CHECK(contains(complaint(ErrorKind::checkpoint, [&] { find_latest(run.path()); }),
+                 "none of its 2 checkpoints verifies"));
+}
+
+TEST_CASE("recipes/checkpoint: a kill at any call of a save leaves the old or the new, whole") {
+  const Quiet quiet;
+  int calls = 0;
+  for (int fault = 0; fault <= calls; ++fault) {
+    const Scratch run;
+    for (int64_t step : {1, 2, 3}) save_checkpoint(run.path(), example(step), 2);
+    // A replaced folder of the same step and a deleted oldest are part of this save.
+    fs::create_directories(run / "checkpoints/step-4");
+    FaultyDisk disk(FaultyDisk::kill, fault == 0 ? 1 << 30 : fault - 1);
+    bool killed = false;
+    try {
+      save_checkpoint(run.path(), example(4), 2, disk);
+    } catch (const test::Killed&) {
+      killed = true;
+    }
+    if (fault == 0) calls = disk.calls();
+    CHECK(killed == (fault > 0));
+    const std::string latest = find_latest(run.path());
+    const Checkpoint c = load_checkpoint(latest);
+    REQUIRE((c.info.step == 3 || c.info.step == 4));
+    check_same(c, example(c.info.step));
+    if (!killed) CHECK(c.info.step == 4);
+    // The next save works, and clears what the kill left.
+    save_checkpoint(run.path(), example(5), 2);
+    CHECK(find_latest(run.path()) == run / "checkpoints/step-5");
+    for (const auto& e : fs::directory_iterator(run / "checkpoints"))
+      CHECK(e.path().filename().string()[0] != '.');
+  }
+  CHECK(calls > 20);
+}
+
+TEST_CASE(
+    "recipes/checkpoint: a full disk at any call costs this save only, and leaves no temporary folder") {
+  const Quiet quiet;
+  for (int fault = 0; fault < 1000; ++fault) {
+    const Scratch run;
+    for (int64_t step : {1, 2}) save_checkpoint(run.path(), example(step), 2);
+    FaultyDisk disk(FaultyDisk::full, fault);
+    bool refused = false;
+    try {
+      save_checkpoint(run.path(), example(3), 2, disk);
+    } catch (const Error& e) {
+      refused = true;
+      CHECK(e.kind() == ErrorKind::io);
+    }
+    const Checkpoint c = load_checkpoint(find_latest(run.path()));
+    CHECK(fs::exists(run / "checkpoints/step-2/manifest.json"));
+    check_same(c, example(c.info.step));
+    CHECK((refused || c.info.step == 3));
+    for (const auto& e : fs::directory_iterator(run / "checkpoints")) {
+      CHECK_FALSE(e.path().filename().string().starts_with(".tmp-"));
+    }
+    if (disk.calls() <= fault) {  // no call was refused
+      CHECK(fault > 20);
+      return;
+    }
+  }
+  FAIL("a save makes fewer calls than this");
+}
+
+TEST_CASE("recipes/checkpoint: a state with NaN or infinity is never a checkpoint") {
+  const float bad[] = {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+                       -std::numeric_limits<float>::infinity()};
+  for (float value : bad) {
+    const Scratch run;
+    save_checkpoint(run.path(), example(1), 2);
+    Checkpoint c = example(2);
+    c.model.at("blocks.0.attn.qkv.weight").data<float>()[107] = value;
+    std::string text = complaint(ErrorKind::non_finite, [&] { save_checkpoint(run.path(), c, 2); });
+    CHECK_MESSAGE(contains(text, "value of tensor \"blocks.0.attn.qkv.weight\""), text);
+    CHECK_MESSAGE(contains(text, "at element 107"), text);
+    CHECK(find_latest(run.path()) == run / "checkpoints/step-1");
+    CHECK(std::memcmp(load_checkpoint(run / "checkpoints/crash-2").model.at("blocks.0.attn.qkv.weight").raw(),
+                      c.model.at("blocks.0.attn.qkv.weight").raw(), 18 * 6 * 4) == 0);
+    c = example(2);
+    c.optimizer.at("exp_avg_sq.norm.bias").data<float>()[0] = value;
+    text = complaint(ErrorKind::non_finite, [&] { save_checkpoint(run.path(), c, 2); });
+    CHECK_MESSAGE(contains(text, "moment of tensor \"exp_avg_sq.norm.bias\""), text);
+  }
+  // The largest finite numbers are sound.
+  const Scratch run;
+  Checkpoint c = example(1);
+  c.model.at("norm.bias").data<float>()[0] = std::numeric_limits<float>::max();
+  c.model.at("norm.bias").data<float>()[1] = std::numeric_limits<float>::denorm_min();
+  save_checkpoint(run.path(), c, 2);
+}
+
+TEST_CASE("recipes/checkpoint: an unwritable place is an I/O error that names it") {
+  const std::string text = complaint(ErrorKind::io, [] { save_checkpoint("/proc/nowhere", example(1), 2); });
+  CHECK_MESSAGE(contains(text, "/proc/nowhere/checkpoints"), text);
+}
+
+}  // namespace tessera
