@@ -2,7 +2,11 @@
 // The door owns packed weight layouts. Weights that live in a registered slab (autograd/param.h registers its own) are
 // packed once per change of the slab and reused; any other weight is used as it is.
 // Types: x, w, y all f32, or x and w bf16 with y bf16 or f32; sums are always f32. Bits do not depend on thread count.
+// Sizes are at least 1; anything else that does not fit throws and says so. bf16 needs AVX-512: with AVX512_BF16 at
+// twice the f32 rate, without it emulated and slow, on lesser CPUs an Error(config).
 #pragma once
+
+#include <string>
 
 #include "engine/tensor.h"
 
@@ -25,5 +29,8 @@ void register_weights(const Tensor& slab);
 void forget_weights(const Tensor& slab);
 // The numbers in `slab` have changed: packed copies of them are stale. Whoever writes to a slab must say so.
 void weights_changed(const Tensor& slab);
+
+// What computes forward for weights in a slab: the library's name of it, as in "brg:avx512_core". For tests and the bench.
+std::string forward_implementation(int64_t m, int64_t n, int64_t k, DType d);
 
 }  // namespace tessera::gemm
