@@ -52,6 +52,21 @@ inline f32x16 round(f32x16 a) { return _mm512_roundscale_ps(a.v, _MM_FROUND_TO_N
 inline f32x16 fraction(f32x16 a) { return _mm512_reduce_ps(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 // a * 2^floor(n).
 inline f32x16 scale2(f32x16 a, f32x16 n) { return _mm512_scalef_ps(a.v, n.v); }
+// log2(a) to about 1e-7 of max(1, |log2(a)|); -inf at 0, inf at inf, NaN below 0.
+// a = m * 2^e with m in [0.75, 1.5); log2(m) = 2/ln2 * artanh(s), s = (m - 1) / (m + 1), |s| <= 0.2.
+inline f32x16 log2(f32x16 a) {
+  const f32x16 m = _mm512_getmant_ps(a.v, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_nan);
+  const __mmask16 halved = _mm512_cmp_ps_mask(m.v, _mm512_set1_ps(1.0f), _CMP_LT_OQ);
+  const f32x16 floor_log = _mm512_getexp_ps(a.v);
+  const f32x16 e = _mm512_mask_add_ps(floor_log.v, halved, floor_log.v, _mm512_set1_ps(1.0f));
+  const f32x16 s = (m - f32x16(1.0f)) / (m + f32x16(1.0f)), s2 = s * s;
+  f32x16 p = f32x16(3.2059889797e-1f);
+  p = fma(p, s2, f32x16(4.1219858311e-1f));
+  p = fma(p, s2, f32x16(5.7707801636e-1f));
+  p = fma(p, s2, f32x16(9.6179669393e-1f));
+  p = fma(p, s2, f32x16(2.8853900818f));
+  return fma(p, s, e);
+}
 // where a < b: x, else y
 inline f32x16 select_less(f32x16 a, f32x16 b, f32x16 x, f32x16 y) {
   return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), y.v, x.v);
@@ -127,6 +142,7 @@ inline f32x16 scale2(f32x16 a, f32x16 n) {
     return n.v[i] == n.v[i] ? std::ldexp(a.v[i], static_cast<int>(bounded)) : n.v[i];
   });
 }
+inline f32x16 log2(f32x16 a) { return detail::lanes([&](int i) { return std::log2(a.v[i]); }); }
 inline f32x16 select_less(f32x16 a, f32x16 b, f32x16 x, f32x16 y) {
   return detail::lanes([&](int i) { return a.v[i] < b.v[i] ? x.v[i] : y.v[i]; });
 }

@@ -12,7 +12,8 @@ namespace {
 
 using namespace tile;
 
-constexpr int64_t kForwardRows = 24;  // queries whose scores stay in L1 up to some 200 keys
+constexpr int64_t
+    kForwardRows = 32;  // queries whose scores stay near L1 up to some 250 keys; two groups of sixteen
 constexpr int64_t
     kBackwardRows = 64;  // depth of the products that sum over queries; their sums are revisited per block
 constexpr int64_t kQueriesPerTask = 512;  // packing the keys again costs 1 % at that many
@@ -62,21 +63,33 @@ template <class Op> struct ForwardScratch {
   }
 };
 
-// Scores of one query to 2^(c * score - largest), in place; returns their sum. *lse = log2 of the sum of 2^(c * score).
-template <class Op> float softmax_row(float* row, int64_t n, float c, float* lse) {
-  f32x16 top(-INFINITY);
-  for_lanes(
-      n, [&](int64_t i, int lanes) { top = max(top, keep_first(load(row + i), lanes, f32x16(-INFINITY))); });
-  const float largest = max(top) * c;
-  f32x16 total;
-  for_lanes(n, [&](int64_t i, int lanes) {
-    const f32x16 p = keep_first(exp2(fma(load(row + i), f32x16(c), f32x16(-largest))), lanes, f32x16());
-    total = total + p;
-    Op::store_numbers(row, i, p);
-  });
-  const float s = sum(total);
-  if (lse) *lse = largest + std::log2(s);
-  return s;
+// Scores of at most 16 queries to 2^(c * score - largest of the row), in place. factor = 1 / their sum; lse (unless null) =
+// log2 of the sum of 2^(c * score).
+template <class Op>
+void softmax_rows(Words scores, int64_t rows, int64_t n, float c, float* factor, float* lse) {
+  f32x16 top[kLanes], total[kLanes];
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* row = scores.row(r);
+    f32x16 t(-INFINITY);
+    for_lanes(n,
+              [&](int64_t i, int lanes) { t = max(t, keep_first(load(row + i), lanes, f32x16(-INFINITY))); });
+    top[r] = t;
+  }
+  alignas(64) float largest[kLanes];
+  store(largest, max_rows(top) * f32x16(c));
+  for (int64_t r = 0; r < rows; ++r) {
+    float* row = scores.row(r);
+    f32x16 t;
+    for_lanes(n, [&](int64_t i, int lanes) {
+      const f32x16 p = keep_first(exp2(fma(load(row + i), f32x16(c), f32x16(-largest[r]))), lanes, f32x16());
+      t = t + p;
+      Op::store_numbers(row, i, p);
+    });
+    total[r] = t;
+  }
+  const f32x16 sums = sum_rows(total);
+  store(factor, f32x16(1.0f) / sums, static_cast<int>(rows));
+  if (lse) store(lse, load(largest) + log2(sums), static_cast<int>(rows));
 }
 
 // Queries [begin, end) of a head: y rows and, if wanted, lse.
@@ -84,19 +97,25 @@ template <class Op, class T>
 void forward_head(const Head<T>& h, Rows<T> y, float* lse, int64_t begin, int64_t end,
                   ForwardScratch<Op>& s) {
   const int64_t d = h.width, count = blocks(end - begin, kForwardRows);
+  prefetch(h.k, 0, h.keys, d);
+  prefetch(h.v, 0, h.keys, d);
+  prefetch(h.q, begin, std::min(end, begin + kForwardRows), d);
   pack_transposed<Op>(s.k, h.k, h.keys, d);
   pack_depth<Op>(s.v, h.v, h.keys, d);
   for (int64_t block = 0; block < count; ++block) {
     const int64_t i0 = begin + part(end - begin, count, block),
                   rows = begin + part(end - begin, count, block + 1) - i0;
     pack_rows<Op>(s.q, h.q.from(i0), rows, d);
+    prefetch(h.q, i0 + rows, std::min(i0 + 2 * rows, end), d);
+    prefetch(y, i0, i0 + rows, d);
     multiply<Op, false>(s.scores, s.q, s.k, rows, vectors(h.keys), words<Op>(d));
-    float sums[kForwardRows];
-    for (int64_t r = 0; r < rows; ++r) {
-      sums[r] = softmax_row<Op>(s.scores.row(r), h.keys, h.scale * kLog2e, lse ? lse + i0 + r : nullptr);
+    float factor[kForwardRows];
+    for (int64_t r = 0; r < rows; r += kLanes) {
+      softmax_rows<Op>({s.scores.row(r), s.scores.stride}, std::min<int64_t>(kLanes, rows - r), h.keys,
+                       h.scale * kLog2e, factor + r, lse ? lse + i0 + r : nullptr);
     }
     multiply<Op, false>(s.out, s.scores, s.v, rows, vectors(d), words<Op>(h.keys));
-    for (int64_t r = 0; r < rows; ++r) write_row(y.row(i0 + r), s.out.row(r), 1.0f / sums[r], d);
+    for (int64_t r = 0; r < rows; ++r) write_row<Op>(y.row(i0 + r), s.out.row(r), factor[r], d);
   }
 }
 
@@ -109,8 +128,8 @@ template <class Op> struct BackwardScratch {
     k_depth = s.take(words<Op>(keys), d);
     q = s.take(rows, d);
     dy = s.take(rows, d);
-    p = s.take(rows + 1, keys);
-    ds = s.take(rows + 1, keys);
+    p = s.take(rows, keys);
+    ds = s.take(rows, keys);
     dq = s.take(rows, d);
     dk = s.take(keys, d);
     dv = s.take(keys, d);
@@ -120,52 +139,80 @@ template <class Op> struct BackwardScratch {
   }
   static int64_t size(int64_t rows, int64_t keys, int64_t d) {
     return 2 * Scratch::size(words<Op>(d), keys) + Scratch::size(words<Op>(keys), d) +
-           3 * Scratch::size(rows, d) + 2 * Scratch::size(rows + 1, keys) + 2 * Scratch::size(keys, d) +
+           3 * Scratch::size(rows, d) + 2 * Scratch::size(rows, keys) + 2 * Scratch::size(keys, d) +
            (kPairs ? 2 * Scratch::size(rows, d) + Scratch::size(rows, keys) : 0);
   }
 };
 
+// delta[r] = a row r . b row r.
+template <class T> void dot_rows(float* delta, Rows<const T> a, Rows<const T> b, int64_t rows, int64_t d) {
+  for (int64_t r0 = 0; r0 < rows; r0 += kLanes) {
+    const int64_t count = std::min<int64_t>(kLanes, rows - r0);
+    f32x16 products[kLanes];
+    for (int64_t r = 0; r < count; ++r) {
+      f32x16 t;
+      for_lanes(d, [&](int64_t i, int lanes) {
+        t = fma(load(a.row(r0 + r) + i, lanes), load(b.row(r0 + r) + i, lanes), t);
+      });
+      products[r] = t;
+    }
+    store(delta + r0, sum_rows(products), static_cast<int>(count));
+  }
+}
+
 // An lse of this size has lost digits that the probabilities miss: beyond it, a row is divided by its sum once more.
 constexpr float kLargeLse = 16.0f;
 
-// P = 2^(c * score - lse) over the scores, dS = P * (dP - delta) over dP; columns up to a whole vector become 0.
-inline void gradient_row(float* p, float* ds, int64_t n, float c, float lse, float delta) {
-  float factor = 1.0f;
-  if (std::fabs(lse) > kLargeLse) {
+// One query in backward: its scores and dP, its terms, and P and dS from them.
+struct QueryRow {
+  float *p, *ds;
+  float c, lse, delta, factor = 1.0f;
+
+  f32x16 raw(int64_t j) const { return exp2(fma(load(p + j), f32x16(c), f32x16(-lse))); }
+  void normalize(int64_t n) {
+    if (std::fabs(lse) <= kLargeLse) return;
     f32x16 total;
-    for_lanes(n, [&](int64_t j, int lanes) {
-      total = total + keep_first(exp2(fma(load(p + j), f32x16(c), f32x16(-lse))), lanes, f32x16());
-    });
+    for_lanes(n, [&](int64_t j, int lanes) { total = total + keep_first(raw(j), lanes, f32x16()); });
     factor = 1.0f / sum(total);
   }
-  for_lanes(n, [&](int64_t j, int lanes) {
-    const f32x16 prob = exp2(fma(load(p + j), f32x16(c), f32x16(-lse))) * f32x16(factor);
-    store(p + j, keep_first(prob, lanes, f32x16()));
-    store(ds + j, keep_first(prob * (load(ds + j) - f32x16(delta)), lanes, f32x16()));
-  });
-}
+  // P = 2^(c * score - lse); zero past the last key.
+  f32x16 probability(int64_t j, int lanes) const {
+    return keep_first(raw(j) * f32x16(factor), lanes, f32x16());
+  }
+  // dS / scale = P (dP - delta)
+  f32x16 gradient(int64_t j, f32x16 probability) const {
+    return probability * (load(ds + j) - f32x16(delta));
+  }
+};
 
-#ifdef TESSERA_BF16_DOT
-// Rounds P and dS to pairs: p, ds [row pairs][keys], in the place of their even rows; ds_rows [rows][key pairs].
-void pair_rows(BackwardScratch<Pair>& s, int64_t rows, int64_t keys) {
-  for (int64_t r = 0; r < rows; r += 2) {
-    float *p0 = s.p.row(r), *d0 = s.ds.row(r);
-    for (int64_t j = 0; j < keys; j += kLanes) {
-      const bool odd = r + 1 < rows;
-      const f32x16 a = load(d0 + j), b = odd ? load(s.ds.row(r + 1) + j) : f32x16();
-      store(p0 + j, Pair::join(load(p0 + j), odd ? load(s.p.row(r + 1) + j) : f32x16()));
-      store(d0 + j, Pair::join(a, b));
-      Pair::store_numbers(s.ds_rows.row(r), j, a);
-      if (odd) Pair::store_numbers(s.ds_rows.row(r + 1), j, b);
+// Scores to P and dP to dS. Single: in place. Pair: rounded, p and ds [query pairs][keys] in the place of their even rows,
+// ds_rows [queries][key pairs].
+template <class Op>
+void gradient_rows(BackwardScratch<Op>& s, int64_t rows, int64_t n, float c, const float* lse,
+                   const float* delta) {
+  for (int64_t r = 0; r < rows; r += Op::kPerWord) {
+    QueryRow a{s.p.row(r), s.ds.row(r), c, lse[r], delta[r]};
+    a.normalize(n);
+    if constexpr (Op::kPerWord == 1) {
+      for_lanes(n, [&](int64_t j, int lanes) {
+        const f32x16 p = a.probability(j, lanes);
+        store(a.p + j, p);
+        store(a.ds + j, a.gradient(j, p));
+      });
+    } else {
+      const bool alone = r + 1 == rows;
+      QueryRow b{s.p.row(r + 1), s.ds.row(r + 1), c, alone ? 0.0f : lse[r + 1], alone ? 0.0f : delta[r + 1]};
+      if (!alone) b.normalize(n);
+      for_lanes(n, [&](int64_t j, int lanes) {
+        const f32x16 p0 = a.probability(j, lanes), p1 = alone ? f32x16() : b.probability(j, lanes);
+        const f32x16 d0 = a.gradient(j, p0), d1 = alone ? f32x16() : b.gradient(j, p1);
+        store(a.p + j, Op::join(p0, p1));
+        store(a.ds + j, Op::join(d0, d1));
+        Op::store_numbers(s.ds_rows.row(r), j, d0);
+        if (!alone) Op::store_numbers(s.ds_rows.row(r + 1), j, d1);
+      });
     }
   }
-}
-#endif
-
-template <class T> float dot(const T* a, const T* b, int64_t n) {
-  f32x16 total;
-  for_lanes(n, [&](int64_t i, int lanes) { total = fma(load(a + i, lanes), load(b + i, lanes), total); });
-  return sum(total);
 }
 
 // One block of queries: dq rows are finished, dk and dv gain their share (`add`: it is not the first).
@@ -177,19 +224,18 @@ void backward_block(const Head<T>& h, Rows<const T> y, Rows<const T> dy, Rows<T>
   pack_rows<Op>(s.dy, dy, rows, d);
   multiply<Op, false>(s.p, s.q, s.k, rows, vectors(h.keys), words<Op>(d));
   multiply<Op, false>(s.ds, s.dy, s.v, rows, vectors(h.keys), words<Op>(d));
-  for (int64_t r = 0; r < rows; ++r) {
-    gradient_row(s.p.row(r), s.ds.row(r), h.keys, h.scale * kLog2e, lse[r], dot(y.row(r), dy.row(r), d));
-  }
+  float delta[kBackwardRows];
+  dot_rows(delta, y, dy, rows, d);
+  gradient_rows(s, rows, h.keys, h.scale * kLog2e, lse, delta);
   Words p = s.p, ds = s.ds;
   if constexpr (BackwardScratch<Op>::kPairs) {
     pack_depth<Op>(s.q_depth, h.q, rows, d);
     pack_depth<Op>(s.dy_depth, dy, rows, d);
-    pair_rows(s, rows, h.keys);
     p.stride *= 2;
     ds.stride *= 2;
   }
   multiply<Op, false>(s.dq, s.ds_rows, s.k_depth, rows, vectors(d), words<Op>(h.keys));
-  for (int64_t r = 0; r < rows; ++r) write_row(dq.row(r), s.dq.row(r), h.scale, d);
+  for (int64_t r = 0; r < rows; ++r) write_row<Op>(dq.row(r), s.dq.row(r), h.scale, d);
   multiply<Op, true>(s.dv, p, s.dy_depth, h.keys, vectors(d), words<Op>(rows), add);
   multiply<Op, true>(s.dk, ds, s.q_depth, h.keys, vectors(d), words<Op>(rows), add);
 }
@@ -198,18 +244,26 @@ template <class Op, class T>
 void backward_head(const Head<T>& h, Rows<const T> y, Rows<const T> dy, const Qkv<T>& grad, const float* lse,
                    BackwardScratch<Op>& s) {
   const int64_t d = h.width, count = blocks(h.queries, kBackwardRows);
+  prefetch(h.k, 0, h.keys, d);
+  prefetch(h.v, 0, h.keys, d);
   pack_transposed<Op>(s.k, h.k, h.keys, d);
   pack_transposed<Op>(s.v, h.v, h.keys, d);
   pack_depth<Op>(s.k_depth, h.k, h.keys, d);
   for (int64_t block = 0; block < count; ++block) {
     const int64_t i0 = part(h.queries, count, block), rows = part(h.queries, count, block + 1) - i0;
+    prefetch(h.q, i0, i0 + rows, d);
+    prefetch(dy, i0, i0 + rows, d);
+    prefetch(y, i0, i0 + rows, d);
+    prefetch(grad.q, i0, i0 + rows, d);
     Head<T> some = h;
     some.q = h.q.from(i0);
     backward_block<Op>(some, y.from(i0), dy.from(i0), grad.q.from(i0), lse + i0, rows, block > 0, s);
   }
+  prefetch(grad.k, 0, h.keys, d);
+  prefetch(grad.v, 0, h.keys, d);
   for (int64_t j = 0; j < h.keys; ++j) {
-    write_row(grad.k.row(j), s.dk.row(j), h.scale, d);
-    write_row(grad.v.row(j), s.dv.row(j), 1.0f, d);
+    write_row<Op>(grad.k.row(j), s.dk.row(j), h.scale, d);
+    write_row<Op>(grad.v.row(j), s.dv.row(j), 1.0f, d);
   }
 }
 

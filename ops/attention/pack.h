@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "ops/attention/tile.h"
 
@@ -14,6 +15,16 @@ template <class T> struct Rows {
   T* row(int64_t r) const { return p + r * stride; }
   Rows from(int64_t r) const { return {row(r), stride}; }
 };
+
+// Asks for rows [begin, end) of d elements ahead of their use: a head's rows lie far apart, which no hardware prefetcher follows.
+template <class T> void prefetch(Rows<T> rows, int64_t begin, int64_t end, int64_t d) {
+  for (int64_t r = begin; r < end; ++r) {
+    const char *first = reinterpret_cast<const char*>(rows.row(r)),
+               *last = first + d * static_cast<int64_t>(sizeof(T)) - 1;
+    for (const char* p = first; p <= last; p += 64) __builtin_prefetch(p, std::is_const_v<T> ? 0 : 1, 2);
+    __builtin_prefetch(last, std::is_const_v<T> ? 0 : 1, 2);
+  }
+}
 
 // Words [w, w + 16) of a row of d numbers.
 template <class Op, class T> f32x16 load_words(const T* row, int64_t w, int64_t d) {
@@ -104,9 +115,25 @@ template <class Op, class T> void pack_transposed(Words to, Rows<const T> from, 
   }
 }
 
-// row[i] = words[i] * factor, d numbers.
-template <class T> void write_row(T* row, const float* from, float factor, int64_t d) {
-  for_lanes(d, [&](int64_t i, int lanes) { store(row + i, load(from + i) * f32x16(factor), lanes); });
+// row[i] = from[i] * factor, d numbers.
+template <class Op, class T> void write_row(T* row, const float* from, float factor, int64_t d) {
+  for_lanes(d,
+            [&](int64_t i, int lanes) { Op::store_result(row + i, load(from + i) * f32x16(factor), lanes); });
+}
+
+// Lane i of the result is f over the lanes of rows[i], in a fixed tree: sixteen sums or maxima for one transposition.
+template <class F> f32x16 fold_rows(f32x16 (&rows)[kLanes], F f) {
+  transpose(rows);
+  for (int half = kLanes / 2; half >= 1; half /= 2) {
+    for (int i = 0; i < half; ++i) rows[i] = f(rows[i], rows[i + half]);
+  }
+  return rows[0];
+}
+inline f32x16 sum_rows(f32x16 (&rows)[kLanes]) {
+  return fold_rows(rows, [](f32x16 a, f32x16 b) { return a + b; });
+}
+inline f32x16 max_rows(f32x16 (&rows)[kLanes]) {
+  return fold_rows(rows, [](f32x16 a, f32x16 b) { return max(a, b); });
 }
 
 }  // namespace tessera::tile

@@ -31,6 +31,7 @@ struct Single {
   static f32x16 fma_words(f32x16 a, f32x16 b, f32x16 c) { return fma(a, b, c); }
   // Numbers [i, i + 16) of a row whose depth runs along it.
   static void store_numbers(float* row, int64_t i, f32x16 x) { store(row + i, x); }
+  template <class T> static void store_result(T* p, f32x16 x, int lanes) { store(p, x, lanes); }
 };
 
 #ifdef TESSERA_BF16_DOT
@@ -41,6 +42,9 @@ struct Pair {
   }
   static void store_numbers(float* row, int64_t i, f32x16 x) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(row + i / 2), (__m256i)_mm512_cvtneps_pbh(x.v));
+  }
+  static void store_result(bf16* p, f32x16 x, int lanes) {
+    _mm256_mask_storeu_epi16(p, tail_mask(lanes), (__m256i)_mm512_cvtneps_pbh(x.v));
   }
   // Words (even[i], odd[i]), rounded to bf16.
   static f32x16 join(f32x16 even, f32x16 odd) {
