@@ -7,12 +7,11 @@
 #include "autograd/tape.h"
 #include "engine/check.h"
 #include "engine/copy.h"
-#include "engine/gemm.h"
 #include "engine/parallel.h"
 #include "engine/random.h"
-#include "ops/batch_norm/batch_norm.h"
 #include "ops/cross_entropy/cross_entropy.h"
 #include "ops/lars/lars.h"
+#include "ops/linear/linear.h"
 #include "ops/sgd/sgd.h"
 #include "recipes/trainer/schedule.h"
 
@@ -99,23 +98,15 @@ ProbeHead::ProbeHead(int64_t width, int64_t classes, const ProbeOptions& options
   state_ = make_update_state();
 }
 
-Tensor ProbeHead::classify(const Tensor& normalized) const {
-  const Tensor z({normalized.dim(0), bias_->shape.numel()}, DType::f32);
-  gemm::forward(z, normalized, weight_->compute, bias_->master);
-  return z;
+Var ProbeHead::forward(const Tensor& features, BatchNormMode mode) const {
+  return linear(batch_norm(Var(features), running_mean_, running_var_, mode), *weight_, *bias_);
 }
 
 double ProbeHead::backward(const Tensor& features, const Tensor& labels) {
-  // The features are constants, so the tape need only know the loss: the classifier is the last layer and the
-  // first.
-  const Tensor x = batch_norm(Var(features), running_mean_, running_var_, BatchNormMode::training).value();
+  params_.begin_gradients();
   Tape tape;
-  const Var z = tape.watch(classify(x));
-  const Var loss = cross_entropy(z, labels);
+  const Var loss = cross_entropy(forward(features, BatchNormMode::training), labels);
   tape.backward(loss);
-  const Tensor dz = tape.gradient_of(z);
-  gemm::weight_gradient(weight_->grad, dz, x, false);
-  gemm::bias_gradient(bias_->grad, dz, false);
   return loss.value().item();
 }
 
@@ -132,7 +123,8 @@ void ProbeHead::update(double lr) {
 }
 
 Tensor ProbeHead::logits(const Tensor& features) const {
-  return classify(batch_norm(Var(features), running_mean_, running_var_, BatchNormMode::evaluation).value());
+  const NoGrad no_grad;
+  return forward(features, BatchNormMode::evaluation).value();
 }
 
 ProbeResult linear_probe(const Tensor& train, const Tensor& train_labels, const Tensor& test,

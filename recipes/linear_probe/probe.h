@@ -7,6 +7,7 @@
 #include "autograd/param.h"
 #include "autograd/var.h"
 #include "engine/slab.h"
+#include "ops/batch_norm/batch_norm.h"
 
 namespace tessera {
 
@@ -44,7 +45,7 @@ class ProbeHead {
   const Tensor& running_var() const { return running_var_; }
 
  private:
-  Tensor classify(const Tensor& normalized) const;
+  Var forward(const Tensor& features, BatchNormMode mode) const;
 
   ProbeOptions options_;
   ParamStore params_;
