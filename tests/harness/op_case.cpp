@@ -70,7 +70,8 @@ double weight(size_t output, int64_t i) {
   return (static_cast<double>(random.below(static_cast<uint64_t>(i), 255)) - 127.0) / 64.0;
 }
 
-Run run(const Case& c, const std::vector<Tensor>& inputs, DType t) {
+// `uses` > 1: calls the op so often on one tape, each with the same output gradients.
+Run run(const Case& c, const std::vector<Tensor>& inputs, DType t, int uses = 1) {
   Run r;
   Tape tape;
   Vars vars;
@@ -78,13 +79,17 @@ Run run(const Case& c, const std::vector<Tensor>& inputs, DType t) {
     const bool watched = c.gradient && c.inputs[i].differentiable;
     vars.push_back(watched ? tape.watch(inputs[i]) : Var(inputs[i]));
   }
-  const Vars outs = c.call(vars, t);
+  Vars outs;
+  for (int use = 0; use < uses; ++use) {
+    for (const Var& o : c.call(vars, t)) outs.push_back(o);
+  }
   for (const Var& o : outs) r.outputs.push_back(o.value());
   if (!c.gradient) return r;
   std::vector<Tensor> dy;
   for (size_t k = 0; k < outs.size(); ++k) {
     Array w(outs[k].shape());
-    for (int64_t i = 0; i < w.shape.numel(); ++i) w[i] = weight(k, i);
+    for (int64_t i = 0; i < w.shape.numel(); ++i)
+      w[i] = weight(k % (outs.size() / static_cast<size_t>(uses)), i);
     Tensor g(outs[k].shape(), DType::f64);
     std::copy(w.v.begin(), w.v.end(), g.data<double>());
     dy.push_back(g.to(outs[k].dtype()));
@@ -177,6 +182,20 @@ void ask_numbers(const Case& c, DType t, const std::string& who, std::vector<std
   }
 }
 
+// An input that is used twice gets twice the gradient: the second backward adds where the first has written.
+void ask_twice(const Case& c, const std::string& who, std::vector<std::string>& complaints) {
+  const std::vector<Tensor> inputs = make_inputs(c, DType::f32);
+  const Run once = run(c, inputs, DType::f32), twice = run(c, inputs, DType::f32, 2);
+  for (size_t i = 0; i < once.gradients.size(); ++i) {
+    if (!once.gradients[i].defined()) continue;
+    Array want = to_array(once.gradients[i]);
+    for (double& v : want.v) v *= 2;
+    const std::string bad = compare(to_array(twice.gradients[i]), want, gradient_tolerance(DType::f32), 1.0);
+    if (!bad.empty())
+      complaints.push_back(fmt::format("{}: gradient of input {}, used twice: {}", who, i, bad));
+  }
+}
+
 void ask_threads(const Case& c, DType t, const std::string& who, std::vector<std::string>& complaints) {
   const int before = threads();
   set_threads(1);
@@ -251,6 +270,7 @@ std::vector<std::string> ask(const OpCase& op, const Case& c) {
       continue;
     }
     ask_threads(c, t, who, complaints);
+    if (c.gradient && t == DType::f32) ask_twice(c, who, complaints);
   }
   if (c.slack != 1.0 && std::strlen(c.slack_reason) == 0)
     complaints.push_back(op.op + ": slack without a reason");

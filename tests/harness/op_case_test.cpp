@@ -2,6 +2,7 @@
 // and asks the harness whether it can say no.
 #include <doctest/doctest.h>
 
+#include "autograd/tape.h"
 #include "engine/copy.h"
 #include "ops/layer_norm/layer_norm.h"
 #include "tests/harness/op_case.h"
@@ -64,6 +65,20 @@ TEST_CASE("ops: the harness notices what it should") {
       }};
   gradient.bf16 = false;
   CHECK_FALSE(ask(op, gradient).empty());
+
+  // A backward that overwrites where it should add is right as long as the input is used once.
+  Case twice{
+      "copy",
+      {vector({4, 5})},
+      [](const Vars& in, DType) {
+        return Vars{Tape::record("copy", {in[0]}, in[0].value().clone(), [](const Tensor& dy, Grads& dx) {
+          bool accumulate = false;
+          copy(dx[0].add_into(&accumulate), dy);
+        })};
+      },
+      same};
+  twice.bf16 = false;
+  CHECK_FALSE(ask(op, twice).empty());
   CHECK_FALSE(ask_rejects(op).empty());
 }
 
