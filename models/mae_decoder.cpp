@@ -1,0 +1,46 @@
+#include "models/mae_decoder.h"
+
+#include "engine/check.h"
+#include "models/position.h"
+#include "ops/add/add.h"
+#include "ops/fill_tokens/fill_tokens.h"
+#include "ops/gather_tokens/gather_tokens.h"
+#include "ops/slice_tokens/slice_tokens.h"
+
+namespace tessera {
+namespace {
+
+Init xavier(int64_t in, int64_t out) { return weight_init(WeightInit::xavier, in, out); }
+
+std::deque<Block> make_blocks(Scope s, const MaeDecoderConfig& c, const VitConfig& e) {
+  std::deque<Block> blocks;
+  for (int64_t i = 0; i < c.depth; ++i) {
+    blocks.emplace_back(s / "decoder_blocks" / i, i, c.dim, c.heads, e.mlp_ratio, e.eps, 0.0, WeightInit::xavier);
+  }
+  return blocks;
+}
+
+}  // namespace
+
+MaeDecoder::MaeDecoder(Scope s, const MaeDecoderConfig& c, const VitConfig& e)
+    : patches_(e.patches()),
+      mask_token_(s.param("mask_token", {1, 1, c.dim}, Init::gaussian(0.02), Decay::yes, Use::vector)),
+      pos_embed_(s.buffer("decoder_pos_embed", {1, e.patches() + 1, c.dim}, Init::from([c, e](float* out) {
+                            sincos_2d(out, c.dim, e.grid_h(), e.grid_w(), 1);
+                          }))),
+      embed_(s / "decoder_embed", e.dim, c.dim, xavier(e.dim, c.dim)),
+      blocks_(make_blocks(s, c, e)),
+      norm_(s / "decoder_norm", c.dim, e.eps),
+      pred_(s / "decoder_pred", c.dim, e.patch_values(), xavier(c.dim, e.patch_values())) {}
+
+Var MaeDecoder::operator()(const Var& latent, const Tensor& restore, const Tensor& rows, const Pass& pass) const {
+  TS_CHECK(restore.rank() == 2 && restore.dim(1) == patches_, "mae decoder: restore is {}, wanted [B, {}]",
+           restore.shape().str(), patches_);
+  Var x = add(fill_tokens(embed_(latent), mask_token_, restore, 1), pos_embed_);
+  x = slice_tokens(run_blocks(blocks_, x, pass), 1, patches_ + 1);
+  // The norm and the prediction act on each token alone: rows nobody asked for are dropped before them.
+  if (rows.defined()) x = gather_tokens(x, rows);
+  return pred_(norm_(x));
+}
+
+}  // namespace tessera
