@@ -20,6 +20,15 @@ std::deque<Block> make_blocks(Scope s, const MaeDecoderConfig& c, const VitConfi
   return blocks;
 }
 
+// Patch numbers as positions in a sequence that starts with the class token.
+Tensor after_class_token(const Tensor& rows) {
+  const Tensor ids(rows.shape(), DType::i32);
+  const int32_t* from = rows.data<int32_t>();
+  int32_t* to = ids.data<int32_t>();
+  for (int64_t i = 0; i < rows.numel(); ++i) to[i] = from[i] + 1;
+  return ids;
+}
+
 }  // namespace
 
 MaeDecoder::MaeDecoder(Scope s, const MaeDecoderConfig& c, const VitConfig& e)
@@ -37,9 +46,9 @@ Var MaeDecoder::operator()(const Var& latent, const Tensor& restore, const Tenso
   TS_CHECK(restore.rank() == 2 && restore.dim(1) == patches_, "mae decoder: restore is {}, wanted [B, {}]",
            restore.shape().str(), patches_);
   Var x = add(fill_tokens(embed_(latent), mask_token_, restore, 1), pos_embed_);
-  x = slice_tokens(run_blocks(blocks_, x, pass), 1, patches_ + 1);
+  x = run_blocks(blocks_, x, pass);
   // The norm and the prediction act on each token alone: rows nobody asked for are dropped before them.
-  if (rows.defined()) x = gather_tokens(x, rows);
+  x = rows.defined() ? gather_tokens(x, after_class_token(rows)) : slice_tokens(x, 1, patches_ + 1);
   return pred_(norm_(x));
 }
 
