@@ -203,14 +203,6 @@ void compare_gradients(ParamStore& store, ParityFile& file) {
   }
 }
 
-void compare_final(ParamStore& store, ParityFile& file) {
-  for (const std::string& name : file.names("final.")) {
-    const Param* p = store.find(name);
-    if (p == nullptr) fail(ErrorKind::checkpoint, "parity: final.{} is no parameter of the model", name);
-    file.final_value("final." + name, p->master);
-  }
-}
-
 std::vector<ParityCase>& parity_cases() {
   static std::vector<ParityCase> cases;
   return cases;

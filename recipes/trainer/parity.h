@@ -1,5 +1,5 @@
 // parity: what the official code computed (a fixture file) against what Tessera computes. A recipe brings its cases in
-// recipes/<recipe>/parity.cpp; they are dispatched on the file's own `__metadata__.config`, never on its name.
+// recipes/<recipe>/fixture.cpp; they are dispatched on the file's own `__metadata__.config`, never on its name.
 // Limits are those of the fixtures' README: "how tight to compare".
 #pragma once
 
@@ -105,7 +105,10 @@ class ParityFile {
 void load_parameters(ParamStore& store, ParityFile& file);
 // Compares grad.<name> of every trained parameter. The middle third of a *.qkv.bias is the key part.
 void compare_gradients(ParamStore& store, ParityFile& file);
-void compare_final(ParamStore& store, ParityFile& file);
+// The file's optimiser for its number of steps: out.grad_norm, after.loss and final.<name>. `loss` computes the loss and the
+// gradients of the present parameters; the gradients of the first step are already there. Knows AdamW with decay by
+// dimension, with layer-wise groups, and a clip norm.
+void train_and_compare(ParamStore& store, ParityFile& file, const std::function<double()>& loss);
 
 // One kind of fixture.
 struct ParityCase {
