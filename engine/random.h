@@ -25,6 +25,19 @@ enum class Purpose : uint32_t {
   label_budget = 11,
 };
 
+// The bijection itself: ten rounds on a 128-bit counter under a 64-bit key.
+inline std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> c, std::array<uint32_t, 2> k) {
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t p0 = uint64_t{0xD2511F53u} * c[0];
+    const uint64_t p1 = uint64_t{0xCD9E8D57u} * c[2];
+    c = {static_cast<uint32_t>(p1 >> 32) ^ c[1] ^ k[0], static_cast<uint32_t>(p1),
+         static_cast<uint32_t>(p0 >> 32) ^ c[3] ^ k[1], static_cast<uint32_t>(p0)};
+    k[0] += 0x9E3779B9u;
+    k[1] += 0xBB67AE85u;
+  }
+  return c;
+}
+
 class Philox {
  public:
   // step < 2^48, sample < 2^48.
@@ -38,19 +51,7 @@ class Philox {
   }
 
   // Four words of block `block`.
-  std::array<uint32_t, 4> block(uint32_t block) const {
-    std::array<uint32_t, 4> c = {block, step_, sample_, high_};
-    std::array<uint32_t, 2> k = key_;
-    for (int round = 0; round < 10; ++round) {
-      const uint64_t p0 = uint64_t{0xD2511F53u} * c[0];
-      const uint64_t p1 = uint64_t{0xCD9E8D57u} * c[2];
-      c = {static_cast<uint32_t>(p1 >> 32) ^ c[1] ^ k[0], static_cast<uint32_t>(p1),
-           static_cast<uint32_t>(p0 >> 32) ^ c[3] ^ k[1], static_cast<uint32_t>(p0)};
-      k[0] += 0x9E3779B9u;
-      k[1] += 0xBB67AE85u;
-    }
-    return c;
-  }
+  std::array<uint32_t, 4> block(uint32_t block) const { return philox4x32({block, step_, sample_, high_}, key_); }
   // 32 random bits of element `i` (i < 2^34).
   uint32_t bits(uint64_t i) const { return block(static_cast<uint32_t>(i >> 2))[i & 3]; }
   // Uniform in [0, 1): a multiple of 2^-24.

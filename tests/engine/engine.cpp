@@ -1,6 +1,7 @@
 // Tensors, memory, copies, parallel loops and random numbers.
 #include <doctest/doctest.h>
 
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <set>
@@ -99,8 +100,15 @@ TEST_CASE("engine/parallel: ranges cover everything once; exceptions come back; 
   set_threads(before);
 }
 
-// Known answer of Random123's philox4x32-10 for zero key and counter needs raw access; what is checked here is what we rely
-// on: addresses are independent, numbers are uniform and normal, a permutation permutes.
+TEST_CASE("engine/random: known answers of philox4x32-10 (Random123's kat_vectors)") {
+  using Words = std::array<uint32_t, 4>;
+  CHECK(philox4x32({0, 0, 0, 0}, {0, 0}) == Words{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
+  constexpr uint32_t f = 0xffffffff;
+  CHECK(philox4x32({f, f, f, f}, {f, f}) == Words{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
+  CHECK(philox4x32({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}) ==
+        Words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
+}
+
 TEST_CASE("engine/random: uniform, normal, and a pure function of the address") {
   const Philox a(1, Purpose::mask, 2, 3);
   CHECK(a.bits(5) == Philox(1, Purpose::mask, 2, 3).bits(5));
