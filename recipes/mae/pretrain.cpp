@@ -81,8 +81,8 @@ CheckpointInfo MaePretrain::describe() const {
   return info;
 }
 
-std::optional<Picture> MaePretrain::picture(const Batch& batch, const Step& step) {
-  const int64_t shown = std::min<int64_t>(batch.size(), 8);
+std::optional<Picture> MaePretrain::picture(const Batch& batch, const Step& step, int64_t at_most) {
+  const int64_t shown = std::min(batch.size(), at_most);
   const Tensor images = normalize_images(batch.pixels.slice(0, shown), mean_, std_);
   const Tensor rows = noise(batch, step).slice(0, shown);
   const int zoom = settings_.data.height >= 96 ? 1 : 96 / settings_.data.height;

@@ -55,8 +55,9 @@ class MaePretrain final : public Recipe {
   ParamStore& params() override { return store_; }
   Var loss(const Batch& batch, const Step& step) override;
   CheckpointInfo describe() const override;
-  // Rows of original, masked, prediction, paste, for up to eight pictures of the batch.
-  std::optional<Picture> picture(const Batch& batch, const Step& step) override;
+  // Rows of original, masked, prediction, paste, for the first pictures of the batch.
+  std::optional<Picture> picture(const Batch& batch, const Step& step) override { return picture(batch, step, 8); }
+  std::optional<Picture> picture(const Batch& batch, const Step& step, int64_t at_most);
   double multiply_adds() const override;
 
  private:

@@ -65,10 +65,11 @@ VitConfig described_encoder(const CheckpointInfo& info, const std::string& path)
 
 Encoder::Encoder(const std::string& spec, Precision precision, uint64_t seed) {
   if (spec == "raw") return;
-  const bool random = spec.starts_with("random:");
-  const Weights weights = load_weights(random ? spec.substr(7) : spec);
+  const bool random = spec.starts_with("random:"), pixels = spec.starts_with("raw:");
+  const Weights weights = load_weights(random ? spec.substr(7) : pixels ? spec.substr(4) : spec);
   info_ = weights.info;
   config_ = described_encoder(info_, weights.path);
+  if (pixels) return;
   store_ = std::make_unique<ParamStore>(precision);
   vit_ = std::make_unique<Vit>(Scope(*store_), config_);
   store_->freeze(seed);

@@ -19,8 +19,8 @@ VitConfig described_encoder(const CheckpointInfo& info, const std::string& path)
 
 class Encoder {
  public:
-  // "raw": the pixels themselves. "random:RUN": the encoder of that run with fresh weights (`seed`). "RUN": a run folder, a
-  // step folder or a checkpoint file, with its weights. RUN may also say how pictures are normalised.
+  // RUN: a run folder, a step folder or a checkpoint file, with its weights. "random:RUN": the same encoder with fresh
+  // weights (`seed`). "raw:RUN": pixels, sized and normalised as that run's. "raw": pixels as the caller says.
   Encoder(const std::string& spec, Precision precision, uint64_t seed);
 
   bool raw() const { return vit_ == nullptr; }

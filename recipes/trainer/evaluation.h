@@ -1,0 +1,66 @@
+// What kNN and linear probing share: one protocol from an encoder and two labelled sources to two sets of features.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "recipes/trainer/encoder.h"
+#include "recipes/trainer/settings.h"
+
+namespace tessera {
+
+struct EvaluationData {
+  std::string train, test;
+  int height = 0, width = 0, channels = 0;
+  int resize = 0;
+  std::vector<double> mean, std;
+  int64_t batch = 250;
+  int workers = 2;
+
+  template <class V>
+  void fields(V& v) {
+    v("train", train, "labelled pictures that vote or train: folder:DIR, list:FILE, idx:IMAGES,LABELS");
+    v("test", test, "labelled pictures that are judged");
+    v("height", height, Range{0, 65500}, "0 = as the encoder was trained");
+    v("width", width, Range{0, 65500}, "0 = as the encoder was trained");
+    v("channels", channels, Range{0, 4}, "0 = as the encoder was trained");
+    v("resize", resize, Range{0, 65500}, "shorter side before the centre crop; 0 = 256/224 of the size, none below 64 pixels");
+    v("mean", mean, Range{0, 1}, "per channel; [] = as the encoder was trained");
+    v("std", std, Range::above(0), "per channel; [] = as the encoder was trained");
+    v("batch", batch, Range::at_least(1), "pictures of one forward pass");
+    v("workers", workers, Range{0, 256}, "decoding threads");
+  }
+};
+
+struct EvaluationSettings {
+  std::string encoder;
+  std::string features = "mean";
+  std::string precision = "f32";
+  int threads = 0;
+  int64_t seed = 0;
+  EvaluationData data;
+
+  template <class V>
+  void fields(V& v) {
+    v("encoder", encoder, "RUN (folder, step folder or file); random:RUN, its shape with fresh weights; raw:RUN, its pixels");
+    v("features", features, OneOf{"mean", "class_token"}, "mean of patch tokens, or class token, after the last norm");
+    v("precision", precision, OneOf{"f32", "bf16"}, "of the encoder");
+    v("threads", threads, Range{0, 1024}, "0 = OMP_NUM_THREADS or all cores");
+    v("seed", seed, Range::at_least(0), "of random weights and of the probe");
+    v("data", data);
+  }
+};
+
+struct Features {
+  FeatureSet train, test;
+  std::string description;  // "mean of patch tokens, runs/a (mae vit_base_patch16, step 800), 768 wide"
+};
+
+// Throws Error(config) for a missing or contradictory setting, Error(data) or Error(checkpoint) for what cannot be read,
+// and when the two sources have different numbers of classes.
+Features evaluate_features(const EvaluationSettings& settings);
+
+// Labels as the evaluation kernels take them: [N] i32.
+Tensor label_tensor(const std::vector<int32_t>& labels);
+
+}  // namespace tessera
