@@ -62,7 +62,11 @@ struct Tape::Impl {
 
   // slot += t, in place unless another handle sees the same storage.
   void add(Slot& s, const Tensor& t) {
-    if (s.param == nullptr && !s.grad.unique()) s.grad = s.grad.clone("gradients");
+    if (s.param != nullptr) {
+      s.grad = s.param->grad;  // an earlier tape of the same step may have written it
+    } else if (!s.grad.unique()) {
+      s.grad = s.grad.clone("gradients");
+    }
     accumulate(s.grad.reshape(t.shape()), t);
   }
 
@@ -233,13 +237,14 @@ void Tape::backward(const std::vector<Var>& results, const std::vector<Tensor>& 
   TS_CHECK(!impl.used_up, "tape: backward a second time; make a new Tape for the next step");
   TS_CHECK(results.size() == gradients.size(), "tape: {} results, {} gradients", results.size(),
            gradients.size());
-  impl.used_up = true;
   const memory::LabelScope label("gradients");
   const NoGrad nothing_records;
+  for (const Var& result : results) {
+    TS_CHECK(result.slot_ >= 0, "tape: backward from a constant: nothing that needs a gradient led to it");
+    TS_CHECK(result.tape_ == impl.serial, "tape: backward from a value of another tape");
+  }
+  impl.used_up = true;
   for (size_t i = 0; i < results.size(); ++i) {
-    TS_CHECK(results[i].slot_ >= 0,
-             "tape: backward from a constant: nothing that needs a gradient led to it");
-    TS_CHECK(results[i].tape_ == impl.serial, "tape: backward from a value of another tape");
     Grad g;
     g.tape_ = this;
     g.slot_ = results[i].slot_;

@@ -15,7 +15,9 @@ namespace tessera {
 namespace {
 
 // PyTorch's default of a convolution, for weight and bias: U(+-1/sqrt(fan_in)).
-Init convolution_default(int64_t fan_in) { return Init::within(1.0 / std::sqrt(static_cast<double>(fan_in))); }
+Init convolution_default(int64_t fan_in) {
+  return Init::within(1.0 / std::sqrt(static_cast<double>(fan_in)));
+}
 
 }  // namespace
 
@@ -69,18 +71,21 @@ Var Block::operator()(const Var& x, const Pass& pass) const {
 
 Var run_blocks(const std::deque<Block>& blocks, Var x, const Pass& pass) {
   for (const Block& block : blocks) {
-    x = pass.recompute ? recompute(x, [&block, pass](const Var& in) { return block(in, pass); }) : block(x, pass);
+    x = pass.recompute ? recompute(x, [&block, pass](const Var& in) { return block(in, pass); })
+                       : block(x, pass);
   }
   return x;
 }
 
 // The bias keeps the convolution default in pre-training too: the official code never resets it (spec mae.md section 3).
 PatchEmbed::PatchEmbed(Scope s, int64_t channels, int64_t ph, int64_t pw, int64_t dim, WeightInit init)
-    : weight((s / "proj").param("weight", {dim, channels, ph, pw},
-                                init == WeightInit::xavier ? Init::xavier(channels * ph * pw, dim)
-                                                           : convolution_default(channels * ph * pw),
-                                Decay::yes, Use::matrix)),
-      bias((s / "proj").param("bias", {dim}, convolution_default(channels * ph * pw), Decay::no, Use::vector)),
+    : weight((s / "proj")
+                 .param("weight", {dim, channels, ph, pw},
+                        init == WeightInit::xavier ? Init::xavier(channels * ph * pw, dim)
+                                                   : convolution_default(channels * ph * pw),
+                        Decay::yes, Use::matrix)),
+      bias(
+          (s / "proj").param("bias", {dim}, convolution_default(channels * ph * pw), Decay::no, Use::vector)),
       patch_h(ph),
       patch_w(pw),
       compute(s.compute_dtype()) {}

@@ -68,7 +68,8 @@ struct Block {
   int64_t index;
   double drop_path;
 
-  Block(Scope s, int64_t index, int64_t dim, int heads, double mlp_ratio, float eps, double drop_path, WeightInit init);
+  Block(Scope s, int64_t index, int64_t dim, int heads, double mlp_ratio, float eps, double drop_path,
+        WeightInit init);
   Var operator()(const Var& x, const Pass& pass) const;
 };
 

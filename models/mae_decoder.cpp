@@ -15,7 +15,8 @@ Init xavier(int64_t in, int64_t out) { return weight_init(WeightInit::xavier, in
 std::deque<Block> make_blocks(Scope s, const MaeDecoderConfig& c, const VitConfig& e) {
   std::deque<Block> blocks;
   for (int64_t i = 0; i < c.depth; ++i) {
-    blocks.emplace_back(s / "decoder_blocks" / i, i, c.dim, c.heads, e.mlp_ratio, e.eps, 0.0, WeightInit::xavier);
+    blocks.emplace_back(s / "decoder_blocks" / i, i, c.dim, c.heads, e.mlp_ratio, e.eps, 0.0,
+                        WeightInit::xavier);
   }
   return blocks;
 }
@@ -42,7 +43,8 @@ MaeDecoder::MaeDecoder(Scope s, const MaeDecoderConfig& c, const VitConfig& e)
       norm_(s / "decoder_norm", c.dim, e.eps),
       pred_(s / "decoder_pred", c.dim, e.patch_values(), xavier(c.dim, e.patch_values())) {}
 
-Var MaeDecoder::operator()(const Var& latent, const Tensor& restore, const Tensor& rows, const Pass& pass) const {
+Var MaeDecoder::operator()(const Var& latent, const Tensor& restore, const Tensor& rows,
+                           const Pass& pass) const {
   TS_CHECK(restore.rank() == 2 && restore.dim(1) == patches_, "mae decoder: restore is {}, wanted [B, {}]",
            restore.shape().str(), patches_);
   Var x = add(fill_tokens(embed_(latent), mask_token_, restore, 1), pos_embed_);

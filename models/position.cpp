@@ -35,7 +35,8 @@ double cubic(double t) {
 std::vector<Taps> taps(int64_t from, int64_t to) {
   std::vector<Taps> all(static_cast<size_t>(to));
   for (int64_t i = 0; i < to; ++i) {
-    const double x = (static_cast<double>(i) + 0.5) * static_cast<double>(from) / static_cast<double>(to) - 0.5;
+    const double x = (static_cast<double>(i) + 0.5) * static_cast<double>(from) / static_cast<double>(to) -
+                     0.5;
     const double x0 = std::floor(x), f = x - x0;
     Taps& t = all[static_cast<size_t>(i)];
     for (int64_t k = 0; k < 4; ++k) {
@@ -49,7 +50,8 @@ std::vector<Taps> taps(int64_t from, int64_t to) {
 }  // namespace
 
 void sincos_2d(float* out, int64_t dim, int64_t rows, int64_t cols, int64_t class_slots) {
-  if (dim % 4 != 0) fail(ErrorKind::config, "model: sine-cosine positions need a width divisible by 4, got {}", dim);
+  if (dim % 4 != 0)
+    fail(ErrorKind::config, "model: sine-cosine positions need a width divisible by 4, got {}", dim);
   std::fill(out, out + class_slots * dim, 0.0f);
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t c = 0; c < cols; ++c) {
@@ -60,9 +62,11 @@ void sincos_2d(float* out, int64_t dim, int64_t rows, int64_t cols, int64_t clas
   }
 }
 
-Tensor resize_positions(const Tensor& table, int64_t extra, int64_t r0, int64_t c0, int64_t rows, int64_t cols) {
+Tensor resize_positions(const Tensor& table, int64_t extra, int64_t r0, int64_t c0, int64_t rows,
+                        int64_t cols) {
   if (table.rank() != 3 || table.dim(0) != 1 || table.dim(1) != extra + r0 * c0) {
-    fail(ErrorKind::checkpoint, "position table is {}, wanted [1, {} + {}*{}, D]", table.shape().str(), extra, r0, c0);
+    fail(ErrorKind::checkpoint, "position table is {}, wanted [1, {} + {}*{}, D]", table.shape().str(), extra,
+         r0, c0);
   }
   const int64_t d = table.dim(2);
   const Tensor out({1, extra + rows * cols, d}, DType::f32);

@@ -25,7 +25,10 @@ VitConfig sized(int64_t patch, int64_t dim, int64_t depth, int heads) {
 
 Param& position_param(Scope s, const VitConfig& c, const VitOptions& o) {
   const Shape shape = {1, c.patches() + 1, c.dim};
-  if (!o.fixed_positions) return s.param("pos_embed", shape, Init::gaussian(0.02), o.decay_tokens, Use::vector);
+  if (!o.fixed_positions)
+    return s.param("pos_embed", shape, Init::gaussian(0.02), o.decay_tokens, Use::vector);
+  if (c.dim % 4 != 0)
+    fail(ErrorKind::config, "model: sine-cosine positions need a width divisible by 4, got {}", c.dim);
   const auto table = [c](float* out) { sincos_2d(out, c.dim, c.grid_h(), c.grid_w(), 1); };
   return s.buffer("pos_embed", shape, Init::from(table));
 }
@@ -55,10 +58,12 @@ void require_valid(const VitConfig& c) {
   positive("depth", c.depth);
   positive("heads", c.heads);
   if (c.image_h % c.patch_h != 0 || c.image_w % c.patch_w != 0) {
-    fail(ErrorKind::config, "model: image {}x{} is not a multiple of the patch {}x{}; change the image size or the patch",
+    fail(ErrorKind::config,
+         "model: image {}x{} is not a multiple of the patch {}x{}; change the image size or the patch",
          c.image_h, c.image_w, c.patch_h, c.patch_w);
   }
-  if (c.dim % c.heads != 0) fail(ErrorKind::config, "model: dim {} is not divisible by {} heads", c.dim, c.heads);
+  if (c.dim % c.heads != 0)
+    fail(ErrorKind::config, "model: dim {} is not divisible by {} heads", c.dim, c.heads);
   if (!(c.drop_path >= 0 && c.drop_path < 1)) {
     fail(ErrorKind::config, "model: drop_path {} is not in [0, 1)", c.drop_path);
   }
@@ -71,7 +76,8 @@ Vit::Vit(Scope s, const VitConfig& c, const VitOptions& o)
       pos_embed_(position_param(s, c, o)),
       patch_embed_(s / "patch_embed", c.channels, c.patch_h, c.patch_w, c.dim, o.init) {
   for (int64_t i = 0; i < c.depth; ++i) {
-    const double rate = c.depth > 1 ? c.drop_path * static_cast<double>(i) / static_cast<double>(c.depth - 1) : 0;
+    const double rate = c.depth > 1 ? c.drop_path * static_cast<double>(i) / static_cast<double>(c.depth - 1)
+                                    : 0;
     const Scope at = s.at_depth(static_cast<int>(i) + 1) / "blocks" / i;
     blocks_.emplace_back(at, i, c.dim, c.heads, c.mlp_ratio, c.eps, rate, o.init);
   }
@@ -105,7 +111,8 @@ VitClassifier::VitClassifier(Scope s, const VitConfig& c, int64_t classes, Pool 
             .decay_tokens = Decay::no,
             .init = WeightInit::normal02}),
       head_(s.at_depth(static_cast<int>(c.depth) + 1) / "head", c.dim, classes, Init::gaussian(head_std)) {
-  if (pool == Pool::mean) fc_norm_.emplace(s.at_depth(static_cast<int>(c.depth) + 1) / "fc_norm", c.dim, c.eps);
+  if (pool == Pool::mean)
+    fc_norm_.emplace(s.at_depth(static_cast<int>(c.depth) + 1) / "fc_norm", c.dim, c.eps);
 }
 
 Var VitClassifier::operator()(const Tensor& images, const Pass& pass) const {

@@ -39,9 +39,10 @@ void require_valid(const VitConfig& config);
 
 // What differs between the models that share this encoder.
 struct VitOptions {
-  bool fixed_positions = true;      // sine-cosine table, not trained; else trained, starting as N(0, 0.02^2)
-  bool final_norm = true;           // LayerNorm `norm` over the sequence
-  Decay decay_tokens = Decay::yes;  // of cls_token and a trained pos_embed: yes in MAE pre-training, no in fine-tuning
+  bool fixed_positions = true;  // sine-cosine table, not trained; else trained, starting as N(0, 0.02^2)
+  bool final_norm = true;       // LayerNorm `norm` over the sequence
+  Decay decay_tokens = Decay::
+      yes;  // of cls_token and a trained pos_embed: yes in MAE pre-training, no in fine-tuning
   WeightInit init = WeightInit::xavier;
 };
 

@@ -14,8 +14,7 @@ struct KnnSettings {
   EvaluationSettings evaluation;
   KnnOptions options;
 
-  template <class V>
-  void fields(V& v) {
+  template <class V> void fields(V& v) {
     evaluation.fields(v);
     v("k", options.k, Range::at_least(1), "neighbours that vote; one score each");
     v("temperature", options.temperature, Range::above(0), "a vote weighs exp(similarity / temperature)");
@@ -24,10 +23,10 @@ struct KnnSettings {
 
 int run(KnnSettings& s, const ConfigSources&, const Invocation&) {
   const Features f = evaluate_features(s.evaluation);
-  print_to_stdout(fmt::format("{}; {} train, {} test, {} classes\n", f.description, f.train.labels.size(), f.test.labels.size(),
-                              f.train.classes));
-  for (const KnnScore& score : knn(f.train.features, label_tensor(f.train.labels), f.test.features, label_tensor(f.test.labels),
-                                   f.train.classes, s.options)) {
+  print_to_stdout(fmt::format("{}; {} train, {} test, {} classes\n", f.description, f.train.labels.size(),
+                              f.test.labels.size(), f.train.classes));
+  for (const KnnScore& score : knn(f.train.features, label_tensor(f.train.labels), f.test.features,
+                                   label_tensor(f.test.labels), f.train.classes, s.options)) {
     const std::string top5 = std::isnan(score.top5) ? "" : fmt::format("  top-5 {:.2f} %", 100 * score.top5);
     print_to_stdout(fmt::format("k {:<4} top-1 {:.2f} %{}\n", score.k, 100 * score.top1, top5));
   }
@@ -39,5 +38,7 @@ int run(KnnSettings& s, const ConfigSources&, const Invocation&) {
 
 int main(int argc, char** argv) {
   using namespace tessera;
-  return run_main(argc, argv, "knn", {command<KnnSettings>("", "Accuracy of a weighted k-nearest-neighbour vote on features", run)});
+  return run_main(
+      argc, argv, "knn",
+      {command<KnnSettings>("", "Accuracy of a weighted k-nearest-neighbour vote on features", run)});
 }

@@ -13,8 +13,7 @@ struct ProbeSettings {
   ProbeOptions options;
   std::string optimizer = "lars";
 
-  template <class V>
-  void fields(V& v) {
+  template <class V> void fields(V& v) {
     evaluation.fields(v);
     v("optimizer", optimizer, OneOf{"lars", "sgd"}, "MAE probes with LARS, HPM with SGD");
     v("blr", options.blr, Range::at_least(0), "lr = blr * batch / 256");
@@ -29,11 +28,12 @@ int run(ProbeSettings& s, const ConfigSources&, const Invocation&) {
   s.options.optimizer = s.optimizer == "lars" ? ProbeOptions::Optimizer::lars : ProbeOptions::Optimizer::sgd;
   s.options.seed = static_cast<uint64_t>(s.evaluation.seed);
   const Features f = evaluate_features(s.evaluation);
-  print_to_stdout(fmt::format("{}; {} train, {} test, {} classes\n", f.description, f.train.labels.size(), f.test.labels.size(),
-                              f.train.classes));
+  print_to_stdout(fmt::format("{}; {} train, {} test, {} classes\n", f.description, f.train.labels.size(),
+                              f.test.labels.size(), f.train.classes));
   const ProbeResult r = linear_probe(f.train.features, label_tensor(f.train.labels), f.test.features,
                                      label_tensor(f.test.labels), f.train.classes, s.options);
-  print_to_stdout(fmt::format("top-1 {:.2f} %  top-5 {:.2f} %  (train loss {:.4f})\n", 100 * r.top1, 100 * r.top5, r.train_loss));
+  print_to_stdout(fmt::format("top-1 {:.2f} %  top-5 {:.2f} %  (train loss {:.4f})\n", 100 * r.top1,
+                              100 * r.top5, r.train_loss));
   return 0;
 }
 
@@ -42,5 +42,6 @@ int run(ProbeSettings& s, const ConfigSources&, const Invocation&) {
 
 int main(int argc, char** argv) {
   using namespace tessera;
-  return run_main(argc, argv, "linear_probe", {command<ProbeSettings>("", "Accuracy of a linear classifier on frozen features", run)});
+  return run_main(argc, argv, "linear_probe",
+                  {command<ProbeSettings>("", "Accuracy of a linear classifier on frozen features", run)});
 }

@@ -74,7 +74,8 @@ void run(ParityFile& file) {
   train_and_compare(store, file, [&] { return train_step_loss(mae, store, images, noise); });
 }
 
-const RegisterParity registered({"mae_pretrain", [](const Options& o) { return o.text("case") == "mae_pretrain"; }, run});
+const RegisterParity registered({"mae_pretrain",
+                                 [](const Options& o) { return o.text("case") == "mae_pretrain"; }, run});
 
 }  // namespace
 }  // namespace tessera

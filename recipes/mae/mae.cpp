@@ -14,7 +14,8 @@ namespace tessera {
 Masking mask_by_noise(const Tensor& noise, int64_t kept) {
   const Order order = argsort_rows(noise);
   const int64_t b = noise.dim(0), l = noise.dim(1);
-  TS_CHECK(kept >= 1 && kept < l, "mask: {} of {} patches kept; at least one must be kept and one hidden", kept, l);
+  TS_CHECK(kept >= 1 && kept < l, "mask: {} of {} patches kept; at least one must be kept and one hidden",
+           kept, l);
   const Masking m{Tensor({b, kept}, DType::i32), Tensor({b, l - kept}, DType::i32), order.restore};
   const int32_t* shuffle = order.shuffle.data<int32_t>();
   for (int64_t i = 0; i < b; ++i) {

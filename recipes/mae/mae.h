@@ -32,7 +32,9 @@ class Mae {
   // Predictions for every patch, visible ones too: [B, L, patch values], channel-last, in the compute dtype.
   Var predict(const Tensor& images, const Masking& masking, const Pass& pass) const;
   // Encoder output [B, 1 + K, dim] after the final norm; all patches if `keep` is undefined.
-  Var encode(const Tensor& images, const Tensor& keep, const Pass& pass) const { return encoder_(images, keep, pass); }
+  Var encode(const Tensor& images, const Tensor& keep, const Pass& pass) const {
+    return encoder_(images, keep, pass);
+  }
   // What the predictions aim at, [B, R, patch values] f32, for the patches in `rows` [B, R] (undefined: all).
   Tensor target(const Tensor& images, const Tensor& rows) const;
 

@@ -25,8 +25,7 @@ struct VisualizeSettings {
   int64_t count = 8, seed = 0;
   int threads = 0;
 
-  template <class V>
-  void fields(V& v) {
+  template <class V> void fields(V& v) {
     v("images", images, "pictures to reconstruct, as data.train; empty = the run's own");
     v("count", count, Range{1, 64}, "how many");
     v("seed", seed, Range::at_least(0), "of the choice of pictures and of the masks");
@@ -41,8 +40,9 @@ int visualize(VisualizeSettings& v, const ConfigSources&, const Invocation& call
   if (!call.out.ends_with(".png")) fail(ErrorKind::config, "--out must name a .png file");
   const Weights weights = load_weights(call.preset);
   if (weights.info.recipe != "mae" || weights.info.parts != "encoder+decoder") {
-    fail(ErrorKind::checkpoint, "{} holds {} {}; a reconstruction needs an MAE with its decoder", weights.path,
-         weights.info.recipe.empty() ? "a foreign model" : weights.info.recipe, weights.info.parts);
+    fail(ErrorKind::checkpoint, "{} holds {} {}; a reconstruction needs an MAE with its decoder",
+         weights.path, weights.info.recipe.empty() ? "a foreign model" : weights.info.recipe,
+         weights.info.parts);
   }
   MaeSettings s;
   ConfigSources sources;
@@ -60,10 +60,11 @@ int visualize(VisualizeSettings& v, const ConfigSources&, const Invocation& call
   }
   options.workers = 0;
   Loader loader(open_dataset(v.images.empty() ? s.data.train : v.images), options);
-  const std::optional<Picture> picture = recipe.picture(loader.next(), {0, 0, static_cast<uint64_t>(v.seed), 0}, v.count);
+  const std::optional<Picture> picture = recipe.picture(loader.next(),
+                                                        {0, 0, static_cast<uint64_t>(v.seed), 0}, v.count);
   write_png(call.out, *picture);
-  print_to_stdout(fmt::format("{}: original, masked, prediction, paste ({}, step {}, target {})\n", call.out, weights.info.model,
-                              weights.info.step, weights.info.target));
+  print_to_stdout(fmt::format("{}: original, masked, prediction, paste ({}, step {}, target {})\n", call.out,
+                              weights.info.model, weights.info.step, weights.info.target));
   return 0;
 }
 
@@ -74,5 +75,6 @@ int main(int argc, char** argv) {
   using namespace tessera;
   return run_main(argc, argv, "mae",
                   {command<MaeSettings>("pretrain", "Pre-train on pictures; labels are not used", pretrain),
-                   command<VisualizeSettings>("visualize", "Write a PNG of original, masked, prediction and paste", visualize)});
+                   command<VisualizeSettings>(
+                       "visualize", "Write a PNG of original, masked, prediction and paste", visualize)});
 }

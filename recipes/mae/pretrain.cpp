@@ -25,7 +25,8 @@ void undo_normalisation(const Tensor& pred, const Tensor& truth) {
     const float* t = truth.data<float>() + n * p;
     double mean = 0, var = 0;
     for (int64_t i = 0; i < p; ++i) mean += static_cast<double>(t[i]) / static_cast<double>(p);
-    for (int64_t i = 0; i < p; ++i) var += std::pow(static_cast<double>(t[i]) - mean, 2) / static_cast<double>(p - 1);
+    for (int64_t i = 0; i < p; ++i)
+      var += std::pow(static_cast<double>(t[i]) - mean, 2) / static_cast<double>(p - 1);
     const double deviation = std::sqrt(var + kVarEps);
     for (int64_t i = 0; i < p; ++i) x[i] = static_cast<float>(static_cast<double>(x[i]) * deviation + mean);
   }
@@ -59,7 +60,8 @@ MaePretrain::MaePretrain(const MaeSettings& settings)
 }
 
 Tensor MaePretrain::noise(const Batch& batch, const Step& step) const {
-  return random_noise(step.seed, step.index, step.first_sample, batch.size(), mae_.config().encoder.patches());
+  return random_noise(step.seed, step.index, step.first_sample, batch.size(),
+                      mae_.config().encoder.patches());
 }
 
 Var MaePretrain::loss(const Batch& batch, const Step& step) {
@@ -94,14 +96,15 @@ double MaePretrain::multiply_adds() const {
   const auto d = static_cast<double>(c.encoder.dim), dd = static_cast<double>(c.decoder.dim);
   const auto p = static_cast<double>(c.encoder.patch_values());
   const auto kept = static_cast<double>(mae_.kept()), all = static_cast<double>(c.encoder.patches());
-  return kept * p * d + block_multiply_adds(c.encoder.depth, c.encoder.dim, c.encoder.mlp_ratio, mae_.kept() + 1) +
+  return kept * p * d +
+         block_multiply_adds(c.encoder.depth, c.encoder.dim, c.encoder.mlp_ratio, mae_.kept() + 1) +
          (kept + 1) * d * dd +
          block_multiply_adds(c.decoder.depth, c.decoder.dim, c.encoder.mlp_ratio, c.encoder.patches() + 1) +
          (all - kept) * dd * p;
 }
 
-Picture reconstruction(const Mae& mae, const Tensor& images, const Masking& masking, const std::vector<float>& mean,
-                       const std::vector<float>& std, int zoom) {
+Picture reconstruction(const Mae& mae, const Tensor& images, const Masking& masking,
+                       const std::vector<float>& mean, const std::vector<float>& std, int zoom) {
   const NoGrad nothing_records;
   const VitConfig& e = mae.config().encoder;
   const int ph = static_cast<int>(e.patch_h), pw = static_cast<int>(e.patch_w);
@@ -119,12 +122,15 @@ Picture reconstruction(const Mae& mae, const Tensor& images, const Masking& mask
     }
   }
   const auto image = [&](const Tensor& tokens) {
-    return unpatchify(Var(tokens.reshape({images.dim(0), l, p})), PatchOrder::channel_last, c, e.image_h, e.image_w, ph, pw).value();
+    return unpatchify(Var(tokens.reshape({images.dim(0), l, p})), PatchOrder::channel_last, c, e.image_h,
+                      e.image_w, ph, pw)
+        .value();
   };
   const Tensor columns[] = {images, image(masked), image(pred), image(paste)};
   std::vector<std::vector<Picture>> rows(static_cast<size_t>(images.dim(0)));
   for (int64_t b = 0; b < images.dim(0); ++b) {
-    for (const Tensor& column : columns) rows[static_cast<size_t>(b)].push_back(to_picture(column, b, mean, std));
+    for (const Tensor& column : columns)
+      rows[static_cast<size_t>(b)].push_back(to_picture(column, b, mean, std));
   }
   return tile(rows, 2, zoom);
 }

@@ -16,8 +16,7 @@ struct MaeModelSettings {
   double mlp_ratio = 4, mask_ratio = 0.75;
   bool normalize_target = true;
 
-  template <class V>
-  void fields(V& v) {
+  template <class V> void fields(V& v) {
     v("name", name, "what checkpoints call this model");
     v("patch", patch, Range::at_least(1), "side of a patch, pixels");
     v("dim", dim, Range::at_least(4), "encoder width; divisible by 4 and by heads");
@@ -38,8 +37,7 @@ struct MaeSettings {
   OptimSettings optim;
   TrainSettings train;
 
-  template <class V>
-  void fields(V& v) {
+  template <class V> void fields(V& v) {
     v("model", model);
     v("data", data);
     v("optim", optim);
@@ -56,7 +54,9 @@ class MaePretrain final : public Recipe {
   Var loss(const Batch& batch, const Step& step) override;
   CheckpointInfo describe() const override;
   // Rows of original, masked, prediction, paste, for the first pictures of the batch.
-  std::optional<Picture> picture(const Batch& batch, const Step& step) override { return picture(batch, step, 8); }
+  std::optional<Picture> picture(const Batch& batch, const Step& step) override {
+    return picture(batch, step, 8);
+  }
   std::optional<Picture> picture(const Batch& batch, const Step& step, int64_t at_most);
   double multiply_adds() const override;
 
@@ -70,7 +70,7 @@ class MaePretrain final : public Recipe {
 };
 
 // The panel of `picture` for given images [B, C, H, W], normalised by mean and std, and masking.
-Picture reconstruction(const Mae& mae, const Tensor& images, const Masking& masking, const std::vector<float>& mean,
-                       const std::vector<float>& std, int zoom);
+Picture reconstruction(const Mae& mae, const Tensor& images, const Masking& masking,
+                       const std::vector<float>& mean, const std::vector<float>& std, int zoom);
 
 }  // namespace tessera

@@ -10,12 +10,14 @@ namespace tessera {
 namespace {
 
 bool serves(const Options& o) {
-  return o.text("case") == "classify" && o.has("cls") && o.text("cls") == "VisionTransformer" && o.has("global_pool");
+  return o.text("case") == "classify" && o.has("cls") && o.text("cls") == "VisionTransformer" &&
+         o.has("global_pool");
 }
 
 VitConfig read_config(const Options& o) {
   VitConfig c;
-  const std::vector<double> input = o.numbers("input"), size = o.numbers("img_size"), patch = o.numbers("patch_size");
+  const std::vector<double> input = o.numbers("input"), size = o.numbers("img_size"),
+                            patch = o.numbers("patch_size");
   if (input.size() != 4) throw UnknownOption("parity: input must be [B, C, H, W]");
   c.channels = static_cast<int64_t>(input[1]);
   if (o.has("in_chans")) o.require("in_chans", input[1]);
@@ -73,9 +75,11 @@ void run(ParityFile& file) {
   load_parameters(store, file);
 
   const Tensor images = file.read("input.images");
-  const Tensor target = soft_targets(file.read("input.labels"), classes, o.number("mixup_lam"), o.number("label_smoothing"));
+  const Tensor target = soft_targets(file.read("input.labels"), classes, o.number("mixup_lam"),
+                                     o.number("label_smoothing"));
   file.tensor("out.target", target);
-  const Pass pass = training_pass(file.has("input.drop_path_rand") ? file.read("input.drop_path_rand") : Tensor());
+  const Pass pass = training_pass(file.has("input.drop_path_rand") ? file.read("input.drop_path_rand")
+                                                                   : Tensor());
   {
     const NoGrad nothing_records;
     file.tensor("out.eval_output", model(images, {}).value());

@@ -15,7 +15,8 @@ constexpr const char* kUsage =
     "The file's own __metadata__.config says what to build; its name says nothing.\n"
     "  --bf16   run in bf16: loss within 1e-2, gradients by cosine; the rest is listed as not compared\n"
     "  --quiet  print failures and the summary only\n"
-    "exit code: 0 all within limits, 1 a limit exceeded or a key left unread, 2 an option that is not known\n";
+    "exit code: 0 all within limits, 1 a limit exceeded or a key left unread, 2 an option that is not "
+    "known\n";
 
 int run(const std::string& path, tessera::Precision precision, bool verbose) {
   fmt::print("{}\n", path);

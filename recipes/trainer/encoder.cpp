@@ -14,8 +14,7 @@ namespace tessera {
 namespace {
 
 // The fields of VitConfig that a checkpoint keeps, each under "encoder.<name>".
-template <class F>
-void for_fields(VitConfig& c, F&& f) {
+template <class F> void for_fields(VitConfig& c, F&& f) {
   f("patch_h", c.patch_h);
   f("patch_w", c.patch_w);
   f("channels", c.channels);
@@ -43,7 +42,9 @@ void load_encoder(ParamStore& store, const Weights& weights) {
 void describe_encoder(const VitConfig& config, CheckpointInfo& info) {
   VitConfig c = config;
   info.image_size = {c.image_h, c.image_w};
-  for_fields(c, [&](const char* name, const auto& value) { info.extra[fmt::format("encoder.{}", name)] = fmt::format("{}", value); });
+  for_fields(c, [&](const char* name, const auto& value) {
+    info.extra[fmt::format("encoder.{}", name)] = fmt::format("{}", value);
+  });
 }
 
 VitConfig described_encoder(const CheckpointInfo& info, const std::string& path) {
@@ -53,7 +54,8 @@ VitConfig described_encoder(const CheckpointInfo& info, const std::string& path)
   c.image_w = info.image_size[1];
   for_fields(c, [&](const char* name, auto& value) {
     const auto it = info.extra.find(fmt::format("encoder.{}", name));
-    if (it == info.extra.end()) fail(ErrorKind::checkpoint, "{}: does not describe its encoder ({} is missing)", path, name);
+    if (it == info.extra.end())
+      fail(ErrorKind::checkpoint, "{}: does not describe its encoder ({} is missing)", path, name);
     const char* end = it->second.data() + it->second.size();
     if (std::from_chars(it->second.data(), end, value).ptr != end) {
       fail(ErrorKind::checkpoint, "{}: encoder.{} is \"{}\"", path, name, it->second);
@@ -81,14 +83,17 @@ Tensor Encoder::features(const Tensor& images, Pool pool) const {
   if (raw()) return images.reshape({b, images.numel() / b});
   const NoGrad nothing_records;
   const Var tokens = (*vit_)(images, {}, {});
-  const Var pooled = pool == Pool::mean ? mean_tokens(tokens, 1) : slice_tokens(tokens, 0, 1).reshape({b, config_.dim});
+  const Var pooled = pool == Pool::mean ? mean_tokens(tokens, 1)
+                                        : slice_tokens(tokens, 0, 1).reshape({b, config_.dim});
   return pooled.value().to(DType::f32);
 }
 
-FeatureSet extract_features(const Encoder& encoder, Pool pool, const std::string& source, const TransformOptions& transform,
-                            const std::vector<float>& mean, const std::vector<float>& std, int64_t batch, int workers) {
+FeatureSet extract_features(const Encoder& encoder, Pool pool, const std::string& source,
+                            const TransformOptions& transform, const std::vector<float>& mean,
+                            const std::vector<float>& std, int64_t batch, int workers) {
   const std::shared_ptr<const Dataset> data = open_dataset(source);
-  if (data->classes() == 0) fail(ErrorKind::data, "{}: has no labels; use folder:, list: with labels or idx:IMAGES,LABELS", source);
+  if (data->classes() == 0)
+    fail(ErrorKind::data, "{}: has no labels; use folder:, list: with labels or idx:IMAGES,LABELS", source);
   LoaderOptions options;
   options.sampler.batch = std::min(batch, data->size());
   options.sampler.shuffle = options.sampler.drop_last = false;
@@ -102,7 +107,8 @@ FeatureSet extract_features(const Encoder& encoder, Pool pool, const std::string
   for (int64_t i = 0; i < loader.batches_per_epoch(); ++i) {
     const Batch b = loader.next();
     const Tensor f = encoder.features(normalize_images(b.pixels, mean, std), pool);
-    if (!set.features.defined()) set.features = Tensor({data->size(), f.dim(1)}, DType::f32, Device::cpu(), "features");
+    if (!set.features.defined())
+      set.features = Tensor({data->size(), f.dim(1)}, DType::f32, Device::cpu(), "features");
     copy(set.features.slice(row, row + f.dim(0)), f);
     row += f.dim(0);
     set.labels.insert(set.labels.end(), b.labels.begin(), b.labels.end());

@@ -47,7 +47,8 @@ struct FeatureSet {
 
 // Features of every sample of `source`, each once, in order, with the transform given (no shuffling).
 // mean and std normalise the pictures. Throws Error(data) when the source has no labels.
-FeatureSet extract_features(const Encoder& encoder, Pool pool, const std::string& source, const TransformOptions& transform,
-                            const std::vector<float>& mean, const std::vector<float>& std, int64_t batch, int workers);
+FeatureSet extract_features(const Encoder& encoder, Pool pool, const std::string& source,
+                            const TransformOptions& transform, const std::vector<float>& mean,
+                            const std::vector<float>& std, int64_t batch, int workers);
 
 }  // namespace tessera

@@ -21,11 +21,12 @@ TransformOptions evaluation_transform(const EvaluationData& d, int height, int w
   return t;
 }
 
-std::vector<float> statistic(const char* key, const std::vector<double>& given, const std::vector<double>& trained,
-                             int channels) {
+std::vector<float> statistic(const char* key, const std::vector<double>& given,
+                             const std::vector<double>& trained, int channels) {
   const std::vector<double>& v = given.empty() ? trained : given;
   if (static_cast<int>(v.size()) != channels) {
-    fail(ErrorKind::config, "data.{} has {} values for {} channels; give one per channel", key, v.size(), channels);
+    fail(ErrorKind::config, "data.{} has {} values for {} channels; give one per channel", key, v.size(),
+         channels);
   }
   return {v.begin(), v.end()};
 }
@@ -40,7 +41,8 @@ int size_or(const char* key, int given, int64_t trained) {
 
 Features evaluate_features(const EvaluationSettings& s) {
   if (s.encoder.empty()) fail(ErrorKind::config, "encoder is not set: a run, random:RUN, raw:RUN or raw");
-  if (s.data.train.empty() || s.data.test.empty()) fail(ErrorKind::config, "data.train and data.test must both be set");
+  if (s.data.train.empty() || s.data.test.empty())
+    fail(ErrorKind::config, "data.train and data.test must both be set");
   apply_threads(s.threads);
   const Precision precision = s.precision == "bf16" ? Precision::bf16() : Precision::f32();
   const Encoder encoder(s.encoder, precision, static_cast<uint64_t>(s.seed));
@@ -51,8 +53,8 @@ Features evaluate_features(const EvaluationSettings& s) {
   const int width = size_or("width", s.data.width, known ? c.image_w : 0);
   const int channels = size_or("channels", s.data.channels, known ? c.channels : 0);
   if (!encoder.raw() && (height != c.image_h || width != c.image_w || channels != c.channels)) {
-    fail(ErrorKind::config, "data is {}x{}x{}, {} was trained on {}x{}x{}", height, width, channels, s.encoder, c.image_h,
-         c.image_w, c.channels);
+    fail(ErrorKind::config, "data is {}x{}x{}, {} was trained on {}x{}x{}", height, width, channels,
+         s.encoder, c.image_h, c.image_w, c.channels);
   }
   const std::vector<float> mean = statistic("mean", s.data.mean, info.mean, channels);
   const std::vector<float> std = statistic("std", s.data.std, info.std, channels);
@@ -65,10 +67,11 @@ Features evaluate_features(const EvaluationSettings& s) {
   if (f.train.classes != f.test.classes) {
     fail(ErrorKind::data, "data.train has {} classes, data.test {}", f.train.classes, f.test.classes);
   }
-  f.description = encoder.raw() ? fmt::format("pixels, {} wide", f.train.features.dim(1))
-                                : fmt::format("{}, {} ({} {}, step {}), {} wide",
-                                              pool == Pool::mean ? "mean of patch tokens" : "class token", s.encoder, info.recipe,
-                                              info.model, info.step, f.train.features.dim(1));
+  f.description = encoder.raw()
+                      ? fmt::format("pixels, {} wide", f.train.features.dim(1))
+                      : fmt::format("{}, {} ({} {}, step {}), {} wide",
+                                    pool == Pool::mean ? "mean of patch tokens" : "class token", s.encoder,
+                                    info.recipe, info.model, info.step, f.train.features.dim(1));
   return f;
 }
 

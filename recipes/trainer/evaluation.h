@@ -17,14 +17,14 @@ struct EvaluationData {
   int64_t batch = 250;
   int workers = 2;
 
-  template <class V>
-  void fields(V& v) {
+  template <class V> void fields(V& v) {
     v("train", train, "labelled pictures that vote or train: folder:DIR, list:FILE, idx:IMAGES,LABELS");
     v("test", test, "labelled pictures that are judged");
     v("height", height, Range{0, 65500}, "0 = as the encoder was trained");
     v("width", width, Range{0, 65500}, "0 = as the encoder was trained");
     v("channels", channels, Range{0, 4}, "0 = as the encoder was trained");
-    v("resize", resize, Range{0, 65500}, "shorter side before the centre crop; 0 = 256/224 of the size, none below 64 pixels");
+    v("resize", resize, Range{0, 65500},
+      "shorter side before the centre crop; 0 = 256/224 of the size, none below 64 pixels");
     v("mean", mean, Range{0, 1}, "per channel; [] = as the encoder was trained");
     v("std", std, Range::above(0), "per channel; [] = as the encoder was trained");
     v("batch", batch, Range::at_least(1), "pictures of one forward pass");
@@ -40,10 +40,11 @@ struct EvaluationSettings {
   int64_t seed = 0;
   EvaluationData data;
 
-  template <class V>
-  void fields(V& v) {
-    v("encoder", encoder, "RUN (folder, step folder or file); random:RUN, its shape with fresh weights; raw:RUN, its pixels");
-    v("features", features, OneOf{"mean", "class_token"}, "mean of patch tokens, or class token, after the last norm");
+  template <class V> void fields(V& v) {
+    v("encoder", encoder,
+      "RUN (folder, step folder or file); random:RUN, its shape with fresh weights; raw:RUN, its pixels");
+    v("features", features, OneOf{"mean", "class_token"},
+      "mean of patch tokens, or class token, after the last norm");
     v("precision", precision, OneOf{"f32", "bf16"}, "of the encoder");
     v("threads", threads, Range{0, 1024}, "0 = OMP_NUM_THREADS or all cores");
     v("seed", seed, Range::at_least(0), "of random weights and of the probe");

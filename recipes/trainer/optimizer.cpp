@@ -10,7 +10,10 @@
 namespace tessera {
 
 Optimizer::Optimizer(ParamStore& store, const AdamWOptions& options, double layer_decay)
-    : store_(store), options_(options), norm_({1}, DType::f32, store.device(), "optimizer"), update_(make_update_state(store.device())) {
+    : store_(store),
+      options_(options),
+      norm_({1}, DType::f32, store.device(), "optimizer"),
+      update_(make_update_state(store.device())) {
   TS_CHECK(store.frozen(), "optimizer: made before ParamStore::freeze()");
   int deepest = 0;
   for (const Param& p : store.params()) deepest = std::max(deepest, p.depth);
@@ -31,8 +34,8 @@ void Optimizer::step(double lr, double max_norm) {
   tessera::grad_norm(norm_, store_.grad(), max_norm, update_);
   update_.data<float>()[kLr] = static_cast<float>(lr);
   const bool copies = store_.precision().compute != DType::f32;
-  adamw(store_.master(), store_.grad(), exp_avg_, exp_avg_sq_, copies ? store_.compute() : Tensor(), segments_, update_,
-        options_);
+  adamw(store_.master(), store_.grad(), exp_avg_, exp_avg_sq_, copies ? store_.compute() : Tensor(),
+        segments_, update_, options_);
   store_.changed(copies);
 }
 
@@ -40,7 +43,8 @@ bool Optimizer::skipped() const { return update_.data<float>()[kSkip] != 0; }
 
 SafeTensors Optimizer::state() const {
   SafeTensors s;
-  for (const auto& [prefix, slab] : {std::pair{"exp_avg.", &exp_avg_}, std::pair{"exp_avg_sq.", &exp_avg_sq_}}) {
+  for (const auto& [prefix, slab] :
+       {std::pair{"exp_avg.", &exp_avg_}, std::pair{"exp_avg_sq.", &exp_avg_sq_}}) {
     for (const Param& p : store_.params()) {
       if (!p.trained) continue;
       const Tensor part = slab->slice(p.offset, p.offset + p.shape.numel()).reshape(p.shape);
@@ -54,13 +58,14 @@ SafeTensors Optimizer::state() const {
 }
 
 void Optimizer::load_state(const SafeTensors& state) {
-  for (const auto& [prefix, slab] : {std::pair{"exp_avg.", &exp_avg_}, std::pair{"exp_avg_sq.", &exp_avg_sq_}}) {
+  for (const auto& [prefix, slab] :
+       {std::pair{"exp_avg.", &exp_avg_}, std::pair{"exp_avg_sq.", &exp_avg_sq_}}) {
     for (const Param& p : store_.params()) {
       if (!p.trained) continue;
       const Tensor& from = state.at(prefix + p.name);
       if (from.shape() != p.shape || from.dtype() != DType::f32) {
-        fail(ErrorKind::checkpoint, "optimizer state {}{} is {} {}, wanted {} f32", prefix, p.name, from.shape().str(),
-             name(from.dtype()), p.shape.str());
+        fail(ErrorKind::checkpoint, "optimizer state {}{} is {} {}, wanted {} f32", prefix, p.name,
+             from.shape().str(), name(from.dtype()), p.shape.str());
       }
       copy(slab->slice(p.offset, p.offset + p.shape.numel()).reshape(p.shape), from);
     }

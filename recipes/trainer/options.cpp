@@ -124,7 +124,9 @@ void Options::require(const std::string& key, const std::string& value) const {
   }
 }
 
-void Options::ignore(const std::vector<std::string>& keys) const { impl_->read.insert(keys.begin(), keys.end()); }
+void Options::ignore(const std::vector<std::string>& keys) const {
+  impl_->read.insert(keys.begin(), keys.end());
+}
 
 std::vector<std::string> Options::unread() const {
   std::vector<std::string> left;

@@ -31,7 +31,8 @@ double largest_difference(const std::vector<double>& got, const std::vector<doub
   return m;
 }
 
-double cosine(const std::vector<double>& a, const std::vector<double>& b, size_t skip_begin, size_t skip_end) {
+double cosine(const std::vector<double>& a, const std::vector<double>& b, size_t skip_begin,
+              size_t skip_end) {
   double ab = 0, aa = 0, bb = 0;
   for (size_t i = 0; i < a.size(); ++i) {
     if (i >= skip_begin && i < skip_end) continue;
@@ -44,7 +45,8 @@ double cosine(const std::vector<double>& a, const std::vector<double>& b, size_t
 
 std::string config_of(const SafeTensors& content) {
   const auto it = content.metadata.find("config");
-  if (it == content.metadata.end()) fail(ErrorKind::checkpoint, "parity: the file has no __metadata__.config");
+  if (it == content.metadata.end())
+    fail(ErrorKind::checkpoint, "parity: the file has no __metadata__.config");
   return it->second;
 }
 
@@ -116,7 +118,8 @@ void ParityFile::losses(const std::string& key, const std::vector<double>& got, 
   if (precision_.compute == DType::bf16) return not_compared(key, "f32 only");
   const std::vector<double> want = values(read(key));
   const std::string tol_key = "tol." + key;
-  const std::vector<double> tol = has(tol_key) ? values(read(tol_key)) : std::vector<double>(want.size(), 0.0);
+  const std::vector<double> tol = has(tol_key) ? values(read(tol_key))
+                                               : std::vector<double>(want.size(), 0.0);
   for (size_t i = 0; i < want.size(); ++i) {
     const double g = i < got.size() ? got[i] : NAN;
     const double limit = 50 * tol[std::min(i, tol.size() - 1)] + relative * std::fabs(want[i]);
@@ -133,7 +136,8 @@ void ParityFile::final_value(const std::string& key, const Tensor& got, double s
   std::vector<double> d(w.size());
   for (size_t i = 0; i < w.size(); ++i) d[i] = std::isnan(g[i]) ? INFINITY : std::fabs(g[i] - w[i]);
   // The error that `share` of the elements stay within.
-  const size_t at = std::min(d.size() - 1, static_cast<size_t>(std::ceil(share * static_cast<double>(d.size()))) - 1);
+  const size_t at = std::min(d.size() - 1,
+                             static_cast<size_t>(std::ceil(share * static_cast<double>(d.size()))) - 1);
   std::nth_element(d.begin(), d.begin() + static_cast<std::ptrdiff_t>(at), d.end());
   rows_.push_back({key, d[at], limit, fmt::format("{:.0f} % of the elements", 100 * share)});
 }
@@ -160,7 +164,8 @@ void ParityFile::gradient(const std::string& name, const Tensor& got, int64_t ze
   }
   if (zb < ze) {
     const std::vector<double> gz(g.begin() + zero_begin, g.begin() + zero_end);
-    rows_.push_back({key + " (zero part)", largest(gz), 1e-6 * largest_gradient(), "zero in exact arithmetic"});
+    rows_.push_back(
+        {key + " (zero part)", largest(gz), 1e-6 * largest_gradient(), "zero in exact arithmetic"});
     if (std::any_of(gz.begin(), gz.end(), [](double x) { return std::isnan(x); })) rows_.back().error = NAN;
     for (size_t i = zb; i < ze; ++i) g[i] = w[i] = 0;
   }
@@ -170,7 +175,8 @@ void ParityFile::gradient(const std::string& name, const Tensor& got, int64_t ze
 void ParityFile::loss(const std::string& key, double got) {
   const double want = read(key).item(), tol = tolerance(key);
   const bool half = precision_.compute == DType::bf16;
-  rows_.push_back({key, std::fabs(got - want), half ? 1e-2 * std::fabs(want) : 10 * tol + 1e-6 * std::fabs(want), ""});
+  rows_.push_back(
+      {key, std::fabs(got - want), half ? 1e-2 * std::fabs(want) : 10 * tol + 1e-6 * std::fabs(want), ""});
 }
 
 void ParityFile::not_compared(const std::string& key, const std::string& why) {
@@ -190,7 +196,8 @@ std::vector<std::string> ParityFile::unread() const {
 void load_parameters(ParamStore& store, ParityFile& file) {
   for (const Param& p : store.params()) store.assign(p, file.read("param." + p.name));
   for (const std::string& name : file.names("param.")) {
-    if (store.find(name) == nullptr) fail(ErrorKind::checkpoint, "parity: the model has no parameter {}", name);
+    if (store.find(name) == nullptr)
+      fail(ErrorKind::checkpoint, "parity: the model has no parameter {}", name);
   }
   store.changed();
 }
@@ -216,12 +223,15 @@ ParityFile run_parity(const std::string& path, Precision precision) {
     if (!c.serves(config)) continue;
     c.run(file);
     // Where a file came from says nothing about what it asks for.
-    config.ignore({"case", "repo", "file", "cls", "lib", "timm", "torch", "torchvision", "pil", "seed", "dtype", "threads",
-                   "note", "what", "tolerance", "no_grad_params", "zero_grad_params", "small_residual_stream"});
-    for (const std::string& key : config.unread()) throw UnknownOption("parity: option \"" + key + "\" is not known");
+    config.ignore({"case", "repo", "file", "cls", "lib", "timm", "torch", "torchvision", "pil", "seed",
+                   "dtype", "threads", "note", "what", "tolerance", "no_grad_params", "zero_grad_params",
+                   "small_residual_stream"});
+    for (const std::string& key : config.unread())
+      throw UnknownOption("parity: option \"" + key + "\" is not known");
     return file;
   }
-  throw UnknownOption(fmt::format("parity: no case serves \"{}\"{}", config.has("case") ? config.text("case") : "?",
+  throw UnknownOption(fmt::format("parity: no case serves \"{}\"{}",
+                                  config.has("case") ? config.text("case") : "?",
                                   config.has("cls") ? " of class " + config.text("cls") : ""));
 }
 
@@ -232,8 +242,11 @@ int report_parity(const ParityFile& file, bool verbose) {
     compared += !skipped;
     failed += !r.ok();
     if (!verbose && r.ok()) continue;
-    fmt::print("{:6} {:<48} error {:<10.3g} limit {:<10.3g} {}\n", !r.ok() ? "FAIL" : skipped ? "skip" : "ok", r.key, r.error,
-               r.limit, r.note);
+    fmt::print("{:6} {:<48} error {:<10.3g} limit {:<10.3g} {}\n",
+               !r.ok()   ? "FAIL"
+               : skipped ? "skip"
+                         : "ok",
+               r.key, r.error, r.limit, r.note);
   }
   const std::vector<std::string> unread = file.unread();
   for (const std::string& key : unread) fmt::print("FAIL   {} was left unread\n", key);

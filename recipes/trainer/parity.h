@@ -35,9 +35,9 @@ class Options {
   double number(const std::string& key) const;
   bool flag(const std::string& key) const;
   std::string text(const std::string& key) const;
-  std::vector<double> numbers(const std::string& key) const;      // a list of numbers, or one number
+  std::vector<double> numbers(const std::string& key) const;  // a list of numbers, or one number
   std::vector<std::string> texts(const std::string& key) const;
-  Options object(const std::string& key) const;                   // marks the whole
+  Options object(const std::string& key) const;  // marks the whole
   std::vector<Options> objects(const std::string& key) const;
   std::vector<std::string> keys() const;
   // Throws UnknownOption unless the value equals the one we implement. A missing key is accepted.
@@ -72,11 +72,14 @@ class ParityFile {
   std::vector<std::string> names(const std::string& prefix) const;
 
   // Each compares with the tensor `key` and marks it (and its tol.) as read.
-  void tensor(const std::string& key, const Tensor& got);              // 10 tol + 1e-6 max|ref|
-  void within(const std::string& key, const Tensor& got, double absolute, double relative_to_max, double per_element = 0);
-  void exact(const std::string& key, const Tensor& got);               // integers, bytes: every element
-  void losses(const std::string& key, const std::vector<double>& got, double relative = 2e-5);  // 50 tol + relative |ref|
-  void final_value(const std::string& key, const Tensor& got, double share = 0.98);  // 50 tol + 1e-4 max|ref| for that share
+  void tensor(const std::string& key, const Tensor& got);  // 10 tol + 1e-6 max|ref|
+  void within(const std::string& key, const Tensor& got, double absolute, double relative_to_max,
+              double per_element = 0);
+  void exact(const std::string& key, const Tensor& got);  // integers, bytes: every element
+  void losses(const std::string& key, const std::vector<double>& got,
+              double relative = 2e-5);  // 50 tol + relative |ref|
+  void final_value(const std::string& key, const Tensor& got,
+                   double share = 0.98);  // 50 tol + 1e-4 max|ref| for that share
   // grad.<name>; elements [zero_begin, zero_end) are zero in exact arithmetic: 1e-6 of the file's largest gradient.
   // Under bf16: cosine of the rest at least 0.999.
   void gradient(const std::string& name, const Tensor& got, int64_t zero_begin = 0, int64_t zero_end = 0);

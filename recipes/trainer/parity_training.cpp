@@ -20,11 +20,12 @@ void check_groups(const Options& optimizer, ParamStore& store, double lr, double
     group.ignore({"lr_scale", "layer_decay", "layer_id", "params"});
     for (const std::string& name : group.texts("params")) {
       const Param* p = store.find(name);
-      if (p == nullptr) fail(ErrorKind::checkpoint, "parity: group names {}, which the model does not have", name);
+      if (p == nullptr)
+        fail(ErrorKind::checkpoint, "parity: group names {}, which the model does not have", name);
       const double ours = lr * std::pow(layer_decay, deepest - p->depth);
       if (std::fabs(ours - rate) > 1e-9 * rate || (p->decay ? decay : 0.0) != wd) {
-        throw UnknownOption(fmt::format("parity: {} has rate {} and decay {}, the file says {} and {}", name, ours,
-                                        p->decay ? decay : 0.0, rate, wd));
+        throw UnknownOption(fmt::format("parity: {} has rate {} and decay {}, the file says {} and {}", name,
+                                        ours, p->decay ? decay : 0.0, rate, wd));
       }
     }
   }
@@ -43,7 +44,8 @@ void train_and_compare(ParamStore& store, ParityFile& file, const std::function<
   if (layer_decay != 1.0) check_groups(optimizer, store, lr, decay, layer_decay);
   optimizer.ignore({"groups"});
   Optimizer adamw(store, {betas[0], betas[1], optimizer.number("eps"), decay}, layer_decay);
-  for (const std::string& key : optimizer.unread()) throw UnknownOption("parity: option optimizer." + key + " is not known");
+  for (const std::string& key : optimizer.unread())
+    throw UnknownOption("parity: option optimizer." + key + " is not known");
   const double max_norm = o.is_null("grad_clip_norm") ? 0 : o.number("grad_clip_norm");
 
   std::vector<double> losses;

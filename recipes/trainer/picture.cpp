@@ -8,10 +8,12 @@
 
 namespace tessera {
 
-Picture to_picture(const Tensor& images, int64_t b, const std::vector<float>& mean, const std::vector<float>& std) {
+Picture to_picture(const Tensor& images, int64_t b, const std::vector<float>& mean,
+                   const std::vector<float>& std) {
   TS_CHECK(images.rank() == 4 && b >= 0 && b < images.dim(0), "picture {} of {}", b, images.shape().str());
   const int64_t channels = images.dim(1), pixels = images.dim(2) * images.dim(3);
-  TS_CHECK(static_cast<int64_t>(mean.size()) == channels, "picture: {} means for {} channels", mean.size(), channels);
+  TS_CHECK(static_cast<int64_t>(mean.size()) == channels, "picture: {} means for {} channels", mean.size(),
+           channels);
   Picture p(static_cast<int>(images.dim(2)), static_cast<int>(images.dim(3)), static_cast<int>(channels));
   const float* from = images.data<float>() + b * channels * pixels;
   for (int64_t c = 0; c < channels; ++c) {
@@ -34,11 +36,14 @@ Picture tile(const std::vector<std::vector<Picture>>& rows, int gap, int zoom) {
   for (size_t r = 0; r < rows.size(); ++r) {
     for (size_t c = 0; c < rows[r].size(); ++c) {
       const Picture& p = rows[r][c];
-      TS_CHECK(p.height() * zoom == h && p.width() * zoom == w && p.channels() == channels, "picture: tiles differ in size");
+      TS_CHECK(p.height() * zoom == h && p.width() * zoom == w && p.channels() == channels,
+               "picture: tiles differ in size");
       for (int y = 0; y < h; ++y) {
-        uint8_t* to = out.row(static_cast<int>(r) * (h + gap) + y) + static_cast<int>(c) * (w + gap) * channels;
+        uint8_t* to = out.row(static_cast<int>(r) * (h + gap) + y) +
+                      static_cast<int>(c) * (w + gap) * channels;
         const uint8_t* from = p.row(y / zoom);
-        for (int x = 0; x < w; ++x) std::memcpy(to + x * channels, from + x / zoom * channels, static_cast<size_t>(channels));
+        for (int x = 0; x < w; ++x)
+          std::memcpy(to + x * channels, from + x / zoom * channels, static_cast<size_t>(channels));
       }
     }
   }

@@ -16,7 +16,7 @@ struct Step {
   int64_t index = 0;         // optimiser steps done before this one
   int64_t first_sample = 0;  // position of the batch's first sample in the step's global batch
   uint64_t seed = 0;
-  double epoch = 0;          // epochs done, fractional
+  double epoch = 0;  // epochs done, fractional
 };
 
 class Recipe {

@@ -6,10 +6,12 @@
 namespace tessera {
 namespace {
 
-std::vector<float> per_channel(const char* key, const std::vector<double>& given, const std::vector<float>& imagenet, int channels) {
+std::vector<float> per_channel(const char* key, const std::vector<double>& given,
+                               const std::vector<float>& imagenet, int channels) {
   const std::vector<float> v = given.empty() ? imagenet : std::vector<float>(given.begin(), given.end());
   if (static_cast<int>(v.size()) != channels) {
-    fail(ErrorKind::config, "data.{} has {} values for {} channels; give one per channel", key, v.size(), channels);
+    fail(ErrorKind::config, "data.{} has {} values for {} channels; give one per channel", key, v.size(),
+         channels);
   }
   return v;
 }
@@ -31,6 +33,8 @@ TransformOptions DataSettings::transform_options() const {
 std::vector<float> DataSettings::mean_or_default() const {
   return per_channel("mean", mean, imagenet_stats().mean, channels);
 }
-std::vector<float> DataSettings::std_or_default() const { return per_channel("std", std, imagenet_stats().std, channels); }
+std::vector<float> DataSettings::std_or_default() const {
+  return per_channel("std", std, imagenet_stats().std, channels);
+}
 
 }  // namespace tessera

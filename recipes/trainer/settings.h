@@ -21,15 +21,16 @@ struct DataSettings {
   int workers = 2, prefetch = 2;
   double max_bad_fraction = 0.01;
 
-  template <class V>
-  void fields(V& v) {
-    v("train", train, "pictures: folder:DIR (class folders), flat:DIR, list:FILE, idx:IMAGES[,LABELS], synthetic:N,HxWxC");
+  template <class V> void fields(V& v) {
+    v("train", train,
+      "pictures: folder:DIR (class folders), flat:DIR, list:FILE, idx:IMAGES[,LABELS], synthetic:N,HxWxC");
     v("height", height, Range::at_least(1), "height a model sees, pixels");
     v("width", width, Range::at_least(1), "width a model sees, pixels");
     v("channels", channels, Range{1, 4}, "1 grey, 3 RGB, 4 RGBA");
     v("mean", mean, Range{0, 1}, "per channel, of pixels in [0, 1]; [] takes ImageNet's");
     v("std", std, Range::above(0), "per channel, likewise");
-    v("transform", transform, OneOf{"crop", "plain", "pad"}, "crop: random resized crop; plain: resize; pad: centre on zeros");
+    v("transform", transform, OneOf{"crop", "plain", "pad"},
+      "crop: random resized crop; plain: resize; pad: centre on zeros");
     v("min_scale", min_scale, Range{0, 1, true}, "crop: smallest part of the picture's area");
     v("flip", flip, Range{0, 1}, "crop: probability of a horizontal flip");
     v("workers", workers, Range{0, 256}, "decoding threads; 0 decodes between steps");
@@ -48,8 +49,7 @@ struct OptimSettings {
   double weight_decay = 0.05, beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
   double clip_norm = 0;
 
-  template <class V>
-  void fields(V& v) {
+  template <class V> void fields(V& v) {
     v("blr", blr, Range::at_least(0), "base learning rate: lr = blr * effective batch / 256");
     v("min_lr", min_lr, Range::at_least(0), "learning rate at the end of the cosine");
     v("warmup_epochs", warmup_epochs, Range::at_least(0), "linear warm-up from 0");
@@ -72,20 +72,22 @@ struct TrainSettings {
   int64_t log_every = 10, save_every = 0, picture_every = 0;
   int keep = 2, max_skips = 10;
 
-  template <class V>
-  void fields(V& v) {
+  template <class V> void fields(V& v) {
     v("epochs", epochs, Range::at_least(1), "passes over the data; also the length of the cosine");
     v("batch", batch, Range::at_least(1), "pictures of one forward pass");
-    v("accumulate", accumulate, Range::at_least(1), "forward passes per optimiser step; effective batch = batch * accumulate");
+    v("accumulate", accumulate, Range::at_least(1),
+      "forward passes per optimiser step; effective batch = batch * accumulate");
     v("max_steps", max_steps, Range::at_least(0), "stop after so many optimiser steps; 0 = all epochs");
     v("seed", seed_value, Range::at_least(0), "of weights, order, crops, masks");
-    v("precision", precision, OneOf{"f32", "bf16"}, "matrix products and activations; weights are kept in f32");
+    v("precision", precision, OneOf{"f32", "bf16"},
+      "matrix products and activations; weights are kept in f32");
     v("device", device, "cpu");
     v("recompute", recompute, "keep only each block's input; compute it again in backward");
     v("threads", threads, Range{0, 1024}, "0 = OMP_NUM_THREADS or all cores");
     v("log_every", log_every, Range::at_least(1), "steps between log lines");
     v("save_every", save_every, Range::at_least(0), "steps between checkpoints; 0 = every epoch");
-    v("picture_every", picture_every, Range::at_least(0), "steps between pictures in vis/; 0 = at each checkpoint");
+    v("picture_every", picture_every, Range::at_least(0),
+      "steps between pictures in vis/; 0 = at each checkpoint");
     v("keep", keep, Range{2, 1000}, "checkpoints kept");
     v("max_skips", max_skips, Range::at_least(0), "steps with NaN or infinity that may be skipped");
   }

@@ -47,7 +47,8 @@ Plan make_plan(const Training& t, int64_t pictures) {
   p.micro_per_epoch = pictures / t.train.batch;
   p.steps_per_epoch = p.micro_per_epoch / p.accumulate;
   if (p.steps_per_epoch == 0) {
-    fail(ErrorKind::config, "train.batch {} x train.accumulate {} is more than the {} pictures of {}; lower one of them",
+    fail(ErrorKind::config,
+         "train.batch {} x train.accumulate {} is more than the {} pictures of {}; lower one of them",
          t.train.batch, t.train.accumulate, pictures, t.data.train);
   }
   p.steps = t.train.epochs * p.steps_per_epoch;
@@ -59,26 +60,32 @@ Plan make_plan(const Training& t, int64_t pictures) {
   p.schedule.warmup_epochs = t.optim.warmup_epochs;
   p.schedule.epochs = static_cast<double>(t.train.epochs);
   if (t.optim.warmup_epochs > 0 && t.optim.warmup_epochs >= static_cast<double>(t.train.epochs)) {
-    fail(ErrorKind::config, "optim.warmup_epochs {} leaves nothing of train.epochs {}; lower it", t.optim.warmup_epochs,
-         t.train.epochs);
+    fail(ErrorKind::config, "optim.warmup_epochs {} leaves nothing of train.epochs {}; lower it",
+         t.optim.warmup_epochs, t.train.epochs);
   }
   return p;
 }
 
 void dry_run(Recipe& recipe, const Training& t, const Plan& plan, int64_t pictures) {
   const ParamStore& store = recipe.params();
-  const auto line = [](const char* what, const std::string& value) { print_to_stdout(fmt::format("{:<22}{}\n", what, value)); };
+  const auto line = [](const char* what, const std::string& value) {
+    print_to_stdout(fmt::format("{:<22}{}\n", what, value));
+  };
   line("pictures", fmt::format("{} ({})", pictures, t.data.train));
   line("parameters", fmt::format("{} ({} trained)", store.numel(), store.trained_numel()));
-  if (recipe.multiply_adds() > 0) line("forward", fmt::format("{:.3f} G multiply-adds per picture", recipe.multiply_adds() * 1e-9));
-  line("effective batch", fmt::format("{} ({} x {})", t.train.batch * plan.accumulate, t.train.batch, plan.accumulate));
-  line("learning rate", fmt::format("{} = {} * {} / 256", plan.schedule.lr, t.optim.blr, t.train.batch * plan.accumulate));
+  if (recipe.multiply_adds() > 0)
+    line("forward", fmt::format("{:.3f} G multiply-adds per picture", recipe.multiply_adds() * 1e-9));
+  line("effective batch",
+       fmt::format("{} ({} x {})", t.train.batch * plan.accumulate, t.train.batch, plan.accumulate));
+  line("learning rate",
+       fmt::format("{} = {} * {} / 256", plan.schedule.lr, t.optim.blr, t.train.batch * plan.accumulate));
   line("steps", fmt::format("{} ({} per epoch)", plan.steps, plan.steps_per_epoch));
 }
 
 class Run {
  public:
-  Run(Recipe& recipe, const Training& t, const Plan& plan, std::shared_ptr<const Dataset> data, const Invocation& call)
+  Run(Recipe& recipe, const Training& t, const Plan& plan, std::shared_ptr<const Dataset> data,
+      const Invocation& call)
       : recipe_(recipe),
         t_(t),
         plan_(plan),
@@ -86,7 +93,8 @@ class Run {
         optimizer_(recipe.params(), {t.optim.beta1, t.optim.beta2, t.optim.eps, t.optim.weight_decay}) {
     open_run_folder(folder_, call.existing, t.config);
     if (call.existing == Existing::resume) resume();
-    if (start_ == 0 && !call.init_from.empty()) load_parameters(recipe.params(), load_weights(call.init_from));
+    if (start_ == 0 && !call.init_from.empty())
+      load_parameters(recipe.params(), load_weights(call.init_from));
     log_ = std::make_unique<RunLog>(folder_, start_);
     events_ = std::make_unique<EventWriter>(folder_, start_);
     loader_ = std::make_unique<Loader>(std::move(data), loader_options());
@@ -131,11 +139,14 @@ class Run {
 
   void count_skip(int64_t i, double loss) {
     std::string samples;
-    for (size_t s = 0; s < batch_.indices.size() && s < 8; ++s) samples += fmt::format(" {}", batch_.indices[s]);
-    log::warning(fmt::format("step {}: loss {}, gradient norm {}: update skipped; last samples{}", i + 1, loss,
-                             optimizer_.grad_norm(), samples));
+    for (size_t s = 0; s < batch_.indices.size() && s < 8; ++s)
+      samples += fmt::format(" {}", batch_.indices[s]);
+    log::warning(fmt::format("step {}: loss {}, gradient norm {}: update skipped; last samples{}", i + 1,
+                             loss, optimizer_.grad_norm(), samples));
     if (++skips_ > t_.train.max_skips) {
-      fail(ErrorKind::non_finite, "{} steps were not finite (train.max_skips {}); lower optim.blr or set optim.clip_norm. The last good checkpoint is in {}",
+      fail(ErrorKind::non_finite,
+           "{} steps were not finite (train.max_skips {}); lower optim.blr or set optim.clip_norm. The last "
+           "good checkpoint is in {}",
            skips_, t_.train.max_skips, folder_);
     }
   }
@@ -159,8 +170,13 @@ class Run {
     // Whether a line is written depends on the step alone: a resumed run writes the lines of an unbroken one.
     if (done % t_.train.log_every != 0 && done != plan_.steps) return;
     log_->step(done, {{"epoch", r.epoch}, {"loss", loss}, {"lr", lr_}, {"grad_norm", r.grad_norm}},
-               {{"img/s", r.images_per_second}, {"data_wait", r.data_wait}, {"memory_mb", static_cast<double>(r.memory_bytes >> 20)}});
-    for (const auto& [tag, value] : {std::pair{"loss", loss}, {"lr", lr_}, {"grad_norm", r.grad_norm}, {"img_per_s", r.images_per_second}}) {
+               {{"img/s", r.images_per_second},
+                {"data_wait", r.data_wait},
+                {"memory_mb", static_cast<double>(r.memory_bytes >> 20)}});
+    for (const auto& [tag, value] : {std::pair{"loss", loss},
+                                     {"lr", lr_},
+                                     {"grad_norm", r.grad_norm},
+                                     {"img_per_s", r.images_per_second}}) {
       events_->scalar(tag, done, value);
     }
     window_start_ = Clock::now();
@@ -178,7 +194,8 @@ class Run {
     } catch (const Error& e) {  // a picture is not worth the run
       log::warn_once("vis", e.what());
     }
-    events_->image("reconstruction", done, picture->height(), picture->width(), picture->channels(), encode_png(*picture));
+    events_->image("reconstruction", done, picture->height(), picture->width(), picture->channels(),
+                   encode_png(*picture));
   }
 
   void save(int64_t done) {
@@ -196,7 +213,8 @@ class Run {
 
   int leave(int64_t done) {
     if (saved_ != done) save(done);
-    log::info(fmt::format("{}: checkpoint of step {} saved; go on with --resume", signal_name(leave_requested()), done));
+    log::info(fmt::format("{}: checkpoint of step {} saved; go on with --resume",
+                          signal_name(leave_requested()), done));
     return kExitPreempted;
   }
 
@@ -265,12 +283,14 @@ void load_parameters(ParamStore& store, const Weights& weights) {
     }
   }
   for (const auto& [name, tensor] : weights.model.tensors) {
-    if (store.find(name) == nullptr) complain(fmt::format("{} {} is unknown to the model", name, tensor.shape().str()));
+    if (store.find(name) == nullptr)
+      complain(fmt::format("{} {} is unknown to the model", name, tensor.shape().str()));
   }
   if (count > 0) {
     fail(ErrorKind::checkpoint, "{} does not fit this model{}: {} differences{}{}", weights.path,
-         weights.info.model.empty() ? "" : " (it holds " + weights.info.model + ", " + weights.info.parts + ")", count, wrong,
-         count > 8 ? "\n  ..." : "");
+         weights.info.model.empty() ? ""
+                                    : " (it holds " + weights.info.model + ", " + weights.info.parts + ")",
+         count, wrong, count > 8 ? "\n  ..." : "");
   }
   store.changed();
 }
@@ -279,7 +299,8 @@ int train(Recipe& recipe, const Training& training, const Invocation& call) {
   const std::shared_ptr<const Dataset> data = open_dataset(training.data.train);
   const Plan plan = make_plan(training, data->size());
   if (call.dry_run) return dry_run(recipe, training, plan, data->size()), 0;
-  if (call.out.empty()) fail(ErrorKind::config, "--out DIR is missing: the folder for logs, checkpoints and pictures");
+  if (call.out.empty())
+    fail(ErrorKind::config, "--out DIR is missing: the folder for logs, checkpoints and pictures");
   return Run(recipe, training, plan, data, call).go();
 }
 

@@ -20,7 +20,8 @@ namespace {
 
 Tensor numbers(Shape shape, float scale, float shift = 0) {
   const Tensor t(shape, DType::f32);
-  for (int64_t i = 0; i < t.numel(); ++i) t.data<float>()[i] = shift + scale * static_cast<float>((i * 7) % 11 - 5);
+  for (int64_t i = 0; i < t.numel(); ++i)
+    t.data<float>()[i] = shift + scale * static_cast<float>((i * 7) % 11 - 5);
   return t;
 }
 
@@ -91,7 +92,8 @@ TEST_CASE("autograd/tape: a parameter's first write of a step overwrites, later 
   CHECK(once.data<float>()[net.w.offset] != 77.0f);
   backward(1);  // a second micro-batch of the same step
   for (int64_t i = 0; i < net.w.grad.numel(); ++i) {
-    CHECK(net.w.grad.data<float>()[i] == doctest::Approx(2 * once.data<float>()[net.w.offset + i]).epsilon(1e-5));
+    CHECK(net.w.grad.data<float>()[i] ==
+          doctest::Approx(2 * once.data<float>()[net.w.offset + i]).epsilon(1e-5));
   }
 }
 
@@ -130,7 +132,8 @@ TEST_CASE("autograd/recompute: changes no bit, and drops what the block saved") 
   const auto held = [&](bool again_) {
     const int64_t before = memory::usage().now;
     Tape tape;
-    const Var y = again_ ? recompute(tape.watch(x), [&](const Var& v) { return net(v); }) : net(tape.watch(x));
+    const Var y = again_ ? recompute(tape.watch(x), [&](const Var& v) { return net(v); })
+                         : net(tape.watch(x));
     return memory::usage().now - before;
   };
   CHECK(held(true) < held(false));

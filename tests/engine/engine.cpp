@@ -36,14 +36,15 @@ TEST_CASE("engine/tensor: handles share storage; wrong types, shapes and ranges 
 }
 
 TEST_CASE("engine/dtype: bf16 and f16 round to nearest even") {
-  CHECK(static_cast<float>(bf16(1.0f + 0x1p-8f)) == 1.0f);                  // tie, even below
-  CHECK(static_cast<float>(bf16(1.0f + 3 * 0x1p-8f)) == 1.0f + 0x1p-6f);    // tie, even above
+  CHECK(static_cast<float>(bf16(1.0f + 0x1p-8f)) == 1.0f);                // tie, even below
+  CHECK(static_cast<float>(bf16(1.0f + 3 * 0x1p-8f)) == 1.0f + 0x1p-6f);  // tie, even above
   CHECK(static_cast<float>(bf16(1.0f + 0x1p-8f + 0x1p-20f)) == 1.0f + 0x1p-7f);
   CHECK(std::isnan(static_cast<float>(bf16(NAN))));
   CHECK(std::isinf(static_cast<float>(bf16(3.4e38f))));
   CHECK(static_cast<float>(f16(65504.0f)) == 65504.0f);
   // The vector conversion agrees with the scalar one, specials included.
-  float in[kLanes] = {1.00390625f, -0.0f, INFINITY, -INFINITY, NAN, 3.4e38f, 1e-40f, 0.3f, -7.7f, 1e10f, 2, 3, 4, 5, 6, 1.01171875f};
+  float in[kLanes] = {1.00390625f, -0.0f, INFINITY, -INFINITY, NAN, 3.4e38f, 1e-40f, 0.3f,
+                      -7.7f,       1e10f, 2,        3,         4,   5,       6,      1.01171875f};
   bf16 out[kLanes];
   store(out, load(in));
   for (int i = 0; i < kLanes; ++i) CHECK(out[i].bits == bf16(in[i]).bits);
@@ -60,7 +61,8 @@ TEST_CASE("engine/memory: a freed block is reused, labels are counted, the limit
   CHECK(Tensor({1000}, DType::f32).raw() == first);
   const int64_t reserved = memory::usage().reserved;
   memory::set_limit(reserved + (64 << 20));
-  CHECK_THROWS_WITH_AS(Tensor({int64_t{1} << 33}, DType::u8, Device::cpu(), "too much"), doctest::Contains("too much"), Error);
+  CHECK_THROWS_WITH_AS(Tensor({int64_t{1} << 33}, DType::u8, Device::cpu(), "too much"),
+                       doctest::Contains("too much"), Error);
   memory::set_limit(0);
 }
 
@@ -77,7 +79,8 @@ TEST_CASE("engine/copy: cast, fill and accumulate") {
   CHECK_THROWS_WITH(accumulate(a, Tensor({100'000}, DType::i32)), doctest::Contains("accumulate"));
 }
 
-TEST_CASE("engine/parallel: ranges cover everything once; exceptions come back; sums do not depend on threads") {
+TEST_CASE(
+    "engine/parallel: ranges cover everything once; exceptions come back; sums do not depend on threads") {
   const int before = threads();
   double sums[3];
   for (int n : {1, 2, 4}) {
@@ -92,7 +95,11 @@ TEST_CASE("engine/parallel: ranges cover everything once; exceptions come back; 
       for (int64_t i = begin; i < end; ++i) total += 1.0 / static_cast<double>(i + 1);
       return total;
     });
-    CHECK_THROWS_AS(parallel_for(100, 1, [](int64_t begin, int64_t) { if (begin == 50) throw Error("planted"); }), Error);
+    CHECK_THROWS_AS(parallel_for(100, 1,
+                                 [](int64_t begin, int64_t) {
+                                   if (begin == 50) throw Error("planted");
+                                 }),
+                    Error);
   }
   CHECK(sums[0] == sums[1]);
   CHECK(sums[0] == sums[2]);

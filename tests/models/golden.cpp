@@ -42,7 +42,8 @@ void fill_by_formula(ParamStore& store) {
 
 Tensor images() {
   const Tensor x({2, 3, 32, 32}, DType::f32);
-  for (int64_t i = 0; i < x.numel(); ++i) x.data<float>()[i] = static_cast<float>(std::sin(0.1 * static_cast<double>(i)));
+  for (int64_t i = 0; i < x.numel(); ++i)
+    x.data<float>()[i] = static_cast<float>(std::sin(0.1 * static_cast<double>(i)));
   return x;
 }
 
@@ -94,7 +95,10 @@ TEST_CASE("models/mae: golden masks, targets and predictions") {
   CHECK(std::memcmp(m.restore.raw(), restore, sizeof restore) == 0);
 
   const float* t = mae.target(images(), {}).data<float>() + 5 * 192;
-  for (auto [got, want] : {std::pair{t[0], 0.954285094492698}, {t[1], 0.005298772385603}, {t[2], -0.957399047065185}, {t[3], 0.979357643103917}}) {
+  for (auto [got, want] : {std::pair{t[0], 0.954285094492698},
+                           {t[1], 0.005298772385603},
+                           {t[2], -0.957399047065185},
+                           {t[3], 0.979357643103917}}) {
     CHECK(static_cast<double>(got) == doctest::Approx(want).epsilon(1e-5));
   }
   const NoGrad nothing_records;
@@ -106,7 +110,8 @@ TEST_CASE("models/mae: golden masks, targets and predictions") {
                                                {(16 + 15) * 192 + 189, -0.415549316572297},
                                                {(16 + 15) * 192 + 190, -0.504776705457001},
                                                {(16 + 15) * 192 + 191, -0.630224904496729}};
-  for (const auto& [at, want] : wanted) CHECK(static_cast<double>(p[at]) == doctest::Approx(want).epsilon(1e-5));
+  for (const auto& [at, want] : wanted)
+    CHECK(static_cast<double>(p[at]) == doctest::Approx(want).epsilon(1e-5));
   double total = 0;
   for (int64_t i = 0; i < pred.numel(); ++i) total += static_cast<double>(p[i]);
   CHECK(total == doctest::Approx(949.287795445264).epsilon(1e-5));
@@ -115,12 +120,14 @@ TEST_CASE("models/mae: golden masks, targets and predictions") {
 TEST_CASE("models/mae: golden losses and gradients, raw and normalised pixels") {
   struct Want {
     bool normalize;
-    double loss, cls_norm, cls_first, mask_norm, mask_first, patch_norm, patch_first, qkv_norm, qkv_first, bias_norm, bias_first;
+    double loss, cls_norm, cls_first, mask_norm, mask_first, patch_norm, patch_first, qkv_norm, qkv_first,
+        bias_norm, bias_first;
   };
-  const Want wants[] = {{false, 2.595008854442, 0.002692829111, 0.000277649212, 1.391693898, 0.2150198249, 0.04675616462,
-                         0.0003843540129, 0.01550929165, -2.432683293e-5, 0.1286550459, 0.006274220665},
-                        {true, 3.104127397996, 0.002701711389, 0.000280538781, 1.397452224, 0.2166381348, 0.04694469894,
-                         0.0003871709784, 0.01558709034, -2.435289934e-5, 0.137404678, 0.004157282367}};
+  const Want wants[] = {
+      {false, 2.595008854442, 0.002692829111, 0.000277649212, 1.391693898, 0.2150198249, 0.04675616462,
+       0.0003843540129, 0.01550929165, -2.432683293e-5, 0.1286550459, 0.006274220665},
+      {true, 3.104127397996, 0.002701711389, 0.000280538781, 1.397452224, 0.2166381348, 0.04694469894,
+       0.0003871709784, 0.01558709034, -2.435289934e-5, 0.137404678, 0.004157282367}};
   for (const Want& want : wants) {
     CAPTURE(want.normalize);
     ParamStore store;
@@ -159,9 +166,12 @@ TEST_CASE("models/vit: golden logits, losses and six fine-tuning steps") {
     Pool pool;
     double logits[5], loss;
   };
-  const Want wants[] = {
-      {Pool::mean, {3.157310898758, -3.442446491883, 3.086119692232, -2.928604140866, 2.994114944322}, 6.878803457919},
-      {Pool::class_token, {1.688130663536, -2.141516816517, 1.958897608646, -1.979818026784, 2.227744689058}, 5.051663534045}};
+  const Want wants[] = {{Pool::mean,
+                         {3.157310898758, -3.442446491883, 3.086119692232, -2.928604140866, 2.994114944322},
+                         6.878803457919},
+                        {Pool::class_token,
+                         {1.688130663536, -2.141516816517, 1.958897608646, -1.979818026784, 2.227744689058},
+                         5.051663534045}};
   const Tensor labels({2}, DType::i32);
   labels.data<int32_t>()[0] = 1;
   labels.data<int32_t>()[1] = 3;
@@ -200,8 +210,12 @@ TEST_CASE("models/position: check values and sums of the sine-cosine tables") {
     int64_t dim, grid;
     double sum;
   };
-  for (const Want& w : {Want{384, 14, 34713.823700}, {512, 14, 46340.333120}, {768, 14, 69594.493847}, {1024, 14, 92849.197928},
-                        {1280, 16, 149578.405773}, {512, 16, 59700.678504}}) {
+  for (const Want& w : {Want{384, 14, 34713.823700},
+                        {512, 14, 46340.333120},
+                        {768, 14, 69594.493847},
+                        {1024, 14, 92849.197928},
+                        {1280, 16, 149578.405773},
+                        {512, 16, 59700.678504}}) {
     std::vector<float> table(static_cast<size_t>((w.grid * w.grid + 1) * w.dim));
     sincos_2d(table.data(), w.dim, w.grid, w.grid, 1);
     double sum = 0, squares = 0;

@@ -105,10 +105,10 @@ TEST_CASE("models/vit: counts of Small, Base, Large and Huge classifiers, both h
   VitConfig huge448 = vit_huge();
   huge448.image_h = huge448.image_w = 448;
   const std::tuple<VitConfig, int64_t, size_t> counts[] = {{vit_small(), 22'050'664, 152},
-                                                          {vit_base(), 86'567'656, 152},
-                                                          {vit_large(), 304'326'632, 296},
-                                                          {vit_huge(), 632'045'800, 392},
-                                                          {huge448, 633'028'840, 392}};
+                                                           {vit_base(), 86'567'656, 152},
+                                                           {vit_large(), 304'326'632, 296},
+                                                           {vit_huge(), 632'045'800, 392},
+                                                           {huge448, 633'028'840, 392}};
   for (const auto& [config, numel, tensors] : counts) {
     for (Pool pool : {Pool::class_token, Pool::mean}) {
       ParamStore store;

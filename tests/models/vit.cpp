@@ -36,7 +36,8 @@ Tensor random(Shape shape, uint64_t sample) {
   return t;
 }
 
-Tensor gradients(const Mae& mae, ParamStore& store, const Tensor& images, const Tensor& noise, const Pass& pass) {
+Tensor gradients(const Mae& mae, ParamStore& store, const Tensor& images, const Tensor& noise,
+                 const Pass& pass) {
   store.begin_gradients();
   Tape tape;
   tape.backward(mae.loss(images, noise, pass));
@@ -55,7 +56,8 @@ TEST_CASE("models/mae: non-square grids, 1 and 4 channels, any head width; recom
       const Tensor images = random({3, channels, 12, 30}, 0), noise = random({3, 15}, 1);
       Pass again;
       again.recompute = true;
-      const Tensor a = gradients(mae, store, images, noise, {}), b = gradients(mae, store, images, noise, again);
+      const Tensor a = gradients(mae, store, images, noise, {}),
+                   b = gradients(mae, store, images, noise, again);
       CHECK(std::memcmp(a.raw(), b.raw(), static_cast<size_t>(a.bytes())) == 0);
     }
   }
@@ -69,7 +71,8 @@ TEST_CASE("models/mae: gradient of the loss, numerically") {
   const Tensor images = random({2, 1, 12, 30}, 0), noise = random({2, 15}, 1);
   gradients(mae, store, images, noise, {});
   const NoGrad nothing_records;
-  for (const char* name : {"cls_token", "mask_token", "patch_embed.proj.weight", "blocks.1.mlp.fc1.bias", "decoder_pred.weight"}) {
+  for (const char* name : {"cls_token", "mask_token", "patch_embed.proj.weight", "blocks.1.mlp.fc1.bias",
+                           "decoder_pred.weight"}) {
     const Param& p = *store.find(name);
     int64_t steepest = 0;
     for (int64_t i = 0; i < p.grad.numel(); ++i) {
@@ -96,12 +99,15 @@ TEST_CASE("models/vit: sizes that do not fit are refused with a reason") {
     ParamStore store;
     const Vit vit(Scope(store), c);
   };
-  CHECK_THROWS_WITH_AS(build([](VitConfig& c) { c.image_w = 230; }), doctest::Contains("not a multiple of the patch"), Error);
-  CHECK_THROWS_WITH_AS(build([](VitConfig& c) { c.heads = 5; }), doctest::Contains("not divisible by 5 heads"), Error);
-  CHECK_THROWS_WITH_AS(build([](VitConfig& c) { c.dim = 30; }), doctest::Contains("divisible by 4"), Error);
+  CHECK_THROWS_WITH_AS(build([](VitConfig& c) { c.image_w = 230; }),
+                       doctest::Contains("not a multiple of the patch"), Error);
+  CHECK_THROWS_WITH_AS(build([](VitConfig& c) { c.heads = 5; }),
+                       doctest::Contains("not divisible by 5 heads"), Error);
+  CHECK_THROWS_WITH_AS(build([](VitConfig& c) { c.dim = 30, c.heads = 5; }),
+                       doctest::Contains("divisible by 4"), Error);
   CHECK_THROWS_WITH_AS(build([](VitConfig& c) { c.depth = 0; }), doctest::Contains("depth is 0"), Error);
   CHECK_THROWS_WITH_AS(build([](VitConfig& c) { c.drop_path = 1; }), doctest::Contains("drop_path"), Error);
-  for (double ratio : {0.0, 0.01, 0.99}) {
+  for (double ratio : {0.0, 0.95, 0.99}) {
     MaeConfig c = odd_mae(1);
     c.mask_ratio = ratio;
     ParamStore store;
@@ -110,7 +116,8 @@ TEST_CASE("models/vit: sizes that do not fit are refused with a reason") {
   ParamStore store;
   const Mae mae(Scope(store), odd_mae(1));
   store.freeze(0);
-  CHECK_THROWS_WITH(mae.loss(random({2, 1, 12, 31}, 0), random({2, 15}, 1), {}), doctest::Contains("[2, 1, 12, 30]"));
+  CHECK_THROWS_WITH(mae.loss(random({2, 1, 12, 31}, 0), random({2, 15}, 1), {}),
+                    doctest::Contains("[2, 1, 12, 30]"));
 }
 
 TEST_CASE("models/vit: stochastic depth scales what it keeps and is off in evaluation") {

@@ -12,7 +12,8 @@ namespace {
 
 std::vector<std::string> golden_files() {
   std::vector<std::string> files;
-  for (const auto& entry : std::filesystem::directory_iterator(std::string(TESSERA_SOURCE_DIR) + "/tests/golden")) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::string(TESSERA_SOURCE_DIR) + "/tests/golden")) {
     if (entry.path().extension() == ".safetensors") files.push_back(entry.path());
   }
   std::sort(files.begin(), files.end());
@@ -25,7 +26,7 @@ void check(const std::string& path, Precision precision) {
   for (const ParityRow& r : file.rows()) {
     CHECK_MESSAGE(r.ok(), fmt::format("{}: error {:.3g}, limit {:.3g} {}", r.key, r.error, r.limit, r.note));
   }
-  for (const std::string& key : file.unread()) FAIL_CHECK(key + " was left unread");
+  for (const std::string& key : file.unread()) FAIL_CHECK(fmt::format("{} was left unread", key));
   CHECK_FALSE(file.rows().empty());
 }
 
@@ -49,7 +50,8 @@ TEST_CASE("recipes/parity: model fixtures in bf16") {
 }
 
 TEST_CASE("recipes/parity: an option nobody reads, a missing one and a kind nobody serves are refused") {
-  SafeTensors f = load_safetensors(std::string(TESSERA_SOURCE_DIR) + "/tests/golden/mae_pretrain_a.safetensors");
+  SafeTensors f = load_safetensors(std::string(TESSERA_SOURCE_DIR) +
+                                   "/tests/golden/mae_pretrain_a.safetensors");
   const std::string path = std::filesystem::temp_directory_path() / "tessera_parity_test.safetensors";
   const std::string config = f.metadata["config"];
   const auto with = [&](const std::string& from, const std::string& to) {
@@ -67,7 +69,8 @@ TEST_CASE("recipes/parity: an option nobody reads, a missing one and a kind nobo
 
   f.tensors.emplace_back("out.extra", Tensor({1}, DType::f32));
   *f.tensors.back().second.data<float>() = 0;
-  CHECK(run_parity(with("\"batch\": 3", "\"batch\": 3"), {}).unread() == std::vector<std::string>{"out.extra"});
+  CHECK(run_parity(with("\"batch\": 3", "\"batch\": 3"), {}).unread() ==
+        std::vector<std::string>{"out.extra"});
   std::filesystem::remove(path);
 }
 
