@@ -1,6 +1,8 @@
 // Log lines on stderr, whole even when threads talk at once.
 #include "engine/log.h"
 
+#include <unistd.h>
+
 #include <cstdio>
 #include <mutex>
 #include <set>
@@ -14,7 +16,8 @@ Level lowest = Level::info;
 // `mutex` is held.
 void print(Level level, const char* prefix, const std::string& line) {
   if (level < lowest) return;
-  const std::string text = prefix + line + "\n";
+  static const bool terminal = isatty(STDERR_FILENO) == 1;
+  const std::string text = (terminal ? "\r\x1b[K" : "") + (prefix + line) + "\n";  // wipes a progress bar
   std::fwrite(text.data(), 1, text.size(), stderr);
   std::fflush(stderr);
 }

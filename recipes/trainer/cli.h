@@ -36,10 +36,15 @@ template <class Config>
 Command command(std::string name, std::string help,
                 std::function<int(Config&, const ConfigSources&, const Invocation&)> run);
 
-// Re-executes with passive waiting, parses, runs; returns the exit code of conventions section 2 with one
-// line on stderr. A preset is a path, or a bare name: recipes/<program>/<name>.yaml beside the binary or in
-// the source tree.
+// The whole main(): re-executes with passive waiting, then dispatch().
 int run_main(int argc, char** argv, const std::string& program, const std::vector<Command>& commands);
+
+// Parses `arguments` (without the program's name) and runs the command. Returns its exit code, or for an
+// error the code of its kind, with one line on stderr. Arguments of the form key=value are overrides; the one
+// that is not is the preset: a path, or the bare name of recipes/<program>/<name>.yaml beside the binary or
+// in the source tree.
+int dispatch(const std::vector<std::string>& arguments, const std::string& program,
+             const std::vector<Command>& commands);
 
 void print_to_stdout(const std::string& text);
 

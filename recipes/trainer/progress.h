@@ -17,9 +17,12 @@ struct StepReport {
   double data_wait = 0;  // share of the time spent waiting for data, 0..1
 };
 
-// "step 120/9360  epoch 0.38  loss 0.9021  lr 4.6e-05  |g| 0.31  310 img/s  eta 1:02:03  mem 3.1 GB
+// "step 120/9360  epoch 0.38  loss 0.9021  lr 4.6e-05  grad-norm 0.31  310 img/s  eta 1:02:03  mem 3.1 GB
 // data_wait 2%"
 std::string progress_line(const StepReport& report);
+
+// "[####................] step 120/9360 ...", at most `width` columns.
+std::string progress_bar(const StepReport& report, size_t width, bool colour);
 
 class Progress {
  public:

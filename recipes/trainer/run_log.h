@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <string>
 #include <utility>
@@ -18,23 +17,20 @@ using NamedValues = std::vector<std::pair<std::string, double>>;
 
 class RunLog {
  public:
-  // Opens RUN/log.jsonl and RUN/bad_samples.jsonl, keeping lines up to `resumed_step` and dropping the rest:
-  // the log of a resumed run equals that of an unbroken one. A run that starts afresh says 0.
+  // Opens RUN/log.jsonl and RUN/bad_samples.jsonl. Of log.jsonl, lines up to `resumed_step` are kept and the
+  // rest dropped: the log of a resumed run equals that of an unbroken one. A run that starts afresh says 0.
   RunLog(const std::string& run, int64_t resumed_step, Disk& disk = real_disk());
 
   // {"step":7,"loss":0.9,...,"time":{"img/s":310,...}}: `time` takes what depends on the clock and the
   // machine. Values print shortest and exactly; NaN and infinities as strings.
   void step(int64_t step, const NamedValues& values, const NamedValues& time = {});
-  // Listed once per `index` in a run, also over resumes. Any thread may call.
-  void bad_sample(int64_t index, const std::string& path, const std::string& reason);
-  int64_t bad_samples() const;
+  // Writes `line` (data/loader.h's bad_sample_line, with its key "index") once per `index` in a run, also
+  // over resumes.
+  void bad_sample(int64_t index, const std::string& line);
 
  private:
-  void write(Disk::File* file, const std::string& line, const char* what);
-
-  std::unique_ptr<Disk::File> steps_, bad_;
+  std::unique_ptr<Disk::File> steps_, bad_;  // null where the disk refused
   std::set<int64_t> listed_;
-  mutable std::mutex mutex_;
 };
 
 }  // namespace tessera

@@ -1,0 +1,202 @@
+// Command lines: what reaches a command, what is refused with which code; signals.
+#include "recipes/trainer/cli.h"
+
+#include <doctest/doctest.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <csignal>
+#include <iostream>
+#include <new>
+
+#include "engine/log.h"
+#include "recipes/trainer/signals.h"
+#include "recipes/trainer/version.h"
+#include "tests/recipes/scratch.h"
+
+namespace tessera {
+namespace {
+
+using test::Scratch;
+using test::slurp;
+using test::spill;
+
+struct Tiny {
+  int epochs = 3;
+  std::string device = "cpu";
+  template <class V> void fields(V& v) {
+    v("epochs", epochs, Range{1, 100}, "passes over the data");
+    v("device", device);
+  }
+};
+
+struct Seen {
+  int calls = 0;
+  Tiny config;
+  Invocation call;
+};
+
+std::vector<Command> commands(Seen& seen) {
+  const auto run = [&seen](Tiny& c, const ConfigSources&, const Invocation& call) {
+    seen = {seen.calls + 1, c, call};
+    return 0;
+  };
+  return {command<Tiny>("pretrain", "trains", run), command<Tiny>("visualize", "shows", run)};
+}
+
+// Exit code of one invocation of `mae`, with stdout and stderr caught.
+struct Result {
+  int code;
+  std::string out, err;
+};
+Result call(const std::vector<std::string>& arguments, const std::vector<Command>& list,
+            const std::string& program = "mae") {
+  const Scratch scratch;
+  std::fflush(stdout);
+  std::fflush(stderr);
+  const int out = dup(1), err = dup(2);
+  REQUIRE(std::freopen((scratch / "out").c_str(), "w", stdout));
+  REQUIRE(std::freopen((scratch / "err").c_str(), "w", stderr));
+  Result r{dispatch(arguments, program, list), "", ""};
+  std::fflush(stdout);
+  std::fflush(stderr);
+  std::cout.flush();
+  dup2(out, 1);
+  dup2(err, 2);
+  close(out);
+  close(err);
+  r.out = slurp(scratch / "out");
+  r.err = slurp(scratch / "err");
+  return r;
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+template <class F> Result failing(F f) {
+  return call({}, {{"",
+                    "fails",
+                    [f](const Invocation&) -> int {
+                      f();
+                      return 0;
+                    },
+                    {}}});
+}
+
+}  // namespace
+
+TEST_CASE("recipes/cli: preset, overrides and flags reach the command") {
+  const Scratch scratch;
+  spill(scratch / "a=b.yaml", "epochs: 7\n");
+  Seen seen;
+  const Result r = call({"pretrain", scratch / "a=b.yaml", "epochs=8", "--out", "runs/x", "device=list:/a=b",
+                         "--resume", "--dry-run", "--init-from", "w.safetensors"},
+                        commands(seen));
+  CHECK_MESSAGE(r.code == 0, r.err);
+  CHECK(seen.calls == 1);
+  CHECK(seen.config.epochs == 8);
+  CHECK(seen.config.device == "list:/a=b");
+  CHECK(seen.call.program == "mae");
+  CHECK(seen.call.command == "pretrain");
+  CHECK(seen.call.preset == scratch / "a=b.yaml");
+  CHECK(seen.call.overrides == std::vector<std::string>{"epochs=8", "device=list:/a=b"});
+  CHECK(seen.call.out == "runs/x");
+  CHECK(seen.call.init_from == "w.safetensors");
+  CHECK(seen.call.existing == Existing::resume);
+  CHECK(seen.call.dry_run);
+  call({"visualize", "--overwrite"}, commands(seen));
+  CHECK(seen.call.command == "visualize");
+  CHECK(seen.call.existing == Existing::overwrite);
+  CHECK(seen.call.preset == "");
+}
+
+TEST_CASE("recipes/cli: what is refused leaves with 2 and one line") {
+  const std::pair<std::vector<std::string>, const char*> rows[] = {
+      {{}, "error: A subcommand is required; see mae --help\n"},
+      {{"train"}, "error: "},
+      {{"pretrain", "--fast"}, "error: The following argument was not expected: --fast; see mae --help\n"},
+      {{"pretrain", "--resume", "--overwrite"}, "error: --resume excludes --overwrite; see mae --help\n"},
+      {{"pretrain", "--out"}, "error: --out: 1 required DIR missing; see mae --help\n"},
+      {{"pretrain", "vit_x"}, "error: no preset \"vit_x\": neither a file nor a known name ("},
+      {{"pretrain", "/"}, "error: no preset \"/\": neither a file nor a known name ("},
+      {{"pretrain", "epoch=3"}, "error: command line: unknown key \"epoch\"; did you mean \"epochs\"?\n"},
+      {{"pretrain", "epochs=0"},
+       "error: command line: epochs: \"0\" is out of range; it must be >= 1 and <= 100\n"},
+      {{"pretrain", "--print-config", "epochs=x"}, "error: command line: epochs: \"x\" is not an integer\n"},
+  };
+  for (const auto& [arguments, says] : rows) {
+    Seen seen;
+    const Result r = call(arguments, commands(seen));
+    CHECK(r.code == 2);
+    CHECK_MESSAGE(r.err.starts_with(says), r.err);
+    CHECK(std::count(r.err.begin(), r.err.end(), '\n') == 1);
+    CHECK(seen.calls == 0);
+  }
+  const Scratch scratch;
+  spill(scratch / "a.yaml", "epochs: 1\n");
+  Seen seen;
+  CHECK(contains(call({"pretrain", scratch / "a.yaml", scratch / "a.yaml"}, commands(seen)).err,
+                 "two presets"));
+}
+
+TEST_CASE("recipes/cli: help, version, configuration") {
+  Seen seen;
+  const Result help = call({"pretrain", "--help"}, commands(seen));
+  CHECK(help.code == 0);
+  CHECK_MESSAGE(contains(help.out, "epochs=3  (int >= 1 and <= 100)  passes over the data"), help.out);
+  for (const char* flag :
+       {"--out", "--resume", "--overwrite", "--init-from", "--dry-run", "--print-config", "--version"}) {
+    CHECK(contains(help.out, flag));
+  }
+  CHECK(contains(call({"--help"}, commands(seen)).out, "visualize"));
+  for (const std::vector<std::string>& a :
+       {std::vector<std::string>{"--version"}, {"pretrain", "--version"}}) {
+    const Result r = call(a, commands(seen));
+    CHECK(r.code == 0);
+    CHECK(contains(r.out, code_version()));
+    CHECK(contains(r.out, instruction_set()));
+  }
+  CHECK(call({"pretrain", "epochs=9", "--print-config"}, commands(seen)).out == "epochs: 9\ndevice: cpu\n");
+  CHECK(seen.calls == 0);
+}
+
+TEST_CASE("recipes/cli: every kind of error has its exit code and one line") {
+  for (int code = 1; code <= 8; ++code) {
+    const Result r = failing([code] { throw Error(static_cast<ErrorKind>(code), "x.jpg: broken"); });
+    CHECK(r.code == code);
+    CHECK(r.err == "error: x.jpg: broken\n");
+  }
+  CHECK(failing([] { throw std::bad_alloc(); }).code == 6);
+  CHECK(failing([] { throw std::runtime_error("odd"); }).code == 1);
+  CHECK(failing([] { throw std::runtime_error("odd"); }).err == "error: unexpected: odd\n");
+  CHECK(failing([] { throw 3; }).code == 1);
+  CHECK(failing([] {}).code == 0);
+  CHECK(call({}, {{"", "preempted", [](const Invocation&) { return kExitPreempted; }, {}}}).code == 75);
+}
+
+TEST_CASE("recipes/signals: the first asks, the second SIGTERM or SIGINT leaves at once") {
+  // In a child each: what it saw as exit code, or the signal that ended it.
+  const auto child = [](auto&& f) {
+    std::fflush(nullptr);
+    const pid_t pid = fork();
+    if (pid == 0) {
+      watch_signals();
+      f();
+      _exit(leave_requested());
+    }
+    int status = 0;
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  };
+  CHECK(child([] {}) == 0);
+  for (int s : {SIGTERM, SIGINT, SIGUSR1}) CHECK(child([s] { raise(s); }) == s);
+  for (int s : {SIGTERM, SIGINT}) CHECK(child([s] { raise(s), raise(s); }) == -s);
+  CHECK(child([] { raise(SIGTERM), raise(SIGINT); }) == -SIGINT);
+  CHECK(child([] { raise(SIGUSR1), raise(SIGUSR1), raise(SIGTERM); }) ==
+        SIGTERM);  // two warnings, then a stop
+  CHECK(child([] { raise(SIGTERM), raise(SIGUSR1), raise(SIGTERM); }) == -SIGTERM);
+  CHECK(std::string(signal_name(SIGUSR1)) == "SIGUSR1");
+}
+
+}  // namespace tessera
