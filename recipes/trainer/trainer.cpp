@@ -238,7 +238,7 @@ class Run {
     o.workers = t_.data.workers;
     o.prefetch = t_.data.prefetch;
     o.max_bad_fraction = t_.data.max_bad_fraction;
-    o.on_bad_sample = [this](const Substitute& s) { log_->bad_sample(s.broken, s.path, s.reason); };
+    o.on_bad_sample = [this](const Substitute& s) { log_->bad_sample(s.broken, bad_sample_line(s)); };
     return o;
   }
 
