@@ -1,7 +1,8 @@
 // The one door to matrix multiply. Behind it: oneDNN on the CPU, cuBLASLt on a GPU.
-// The door owns packed weight layouts. Weights that live in a registered slab (autograd/param.h registers its own) are
-// packed once per change of the slab and reused; any other weight is used as it is.
-// Types: x, w, y all f32, or x and w bf16 with y bf16 or f32; sums are always f32. Bits do not depend on thread count.
+// The door owns packed weight layouts. Weights that live in a registered slab (autograd/param.h registers its
+// own) are packed once per change of the slab and reused; any other weight is used as it is.
+// Types: x, w, y all f32, or x and w bf16 with y bf16 or f32; sums are always f32.
+// Bits do not depend on thread count.
 // Sizes are at least 1; anything else that does not fit throws and says so. bf16 needs AVX-512: with AVX512_BF16 at
 // twice the f32 rate, without it emulated and slow, on lesser CPUs an Error(config).
 #pragma once
@@ -18,19 +19,20 @@ void forward(const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bi
 // dx = dy w.  dy [M,N], w [N,K], dx [M,K]. Overwrites dx.
 void input_gradient(const Tensor& dx, const Tensor& dy, const Tensor& w);
 
-// dw = dyᵀ x, or dw += dyᵀ x.  dy [M,N], x [M,K] of one dtype, dw [N,K] f32. First write overwrites, later writes accumulate.
+// dw = dyᵀ x, or dw += dyᵀ x.  dy [M,N], x [M,K] of one dtype, dw [N,K] f32.
+// First write overwrites, later writes accumulate.
 void weight_gradient(const Tensor& dw, const Tensor& dy, const Tensor& x, bool accumulate);
 
 // db = column sums of dy, or db += them.  dy [M,N], db [N] f32.
 void bias_gradient(const Tensor& db, const Tensor& dy, bool accumulate);
 
-// Tensors inside `slab`'s storage are weights worth packing, until forget_weights. `slab` must outlive the registration.
+// Tensors inside `slab` are weights worth packing, until forget_weights. `slab` must outlive the registration.
 void register_weights(const Tensor& slab);
 void forget_weights(const Tensor& slab);
-// The numbers in `slab` have changed: packed copies of them are stale. Whoever writes to a slab must say so.
+// The numbers in `slab` have changed: packed copies are stale. Whoever writes to a slab must say so.
 void weights_changed(const Tensor& slab);
 
-// What computes forward for weights in a slab: the library's name of it, as in "brg:avx512_core". For tests and the bench.
+// What computes forward for weights in a slab, as the library names it ("brg:avx512_core"). For tests.
 std::string forward_implementation(int64_t m, int64_t n, int64_t k, DType d);
 
 }  // namespace tessera::gemm

@@ -1,6 +1,6 @@
 // The gemm door over oneDNN 2.6 (its v2 interface): the only place in the engine that sees dnnl.hpp.
-// oneDNN runs single-threaded here. We split the work ourselves, by size, because its own split follows the number of
-// threads and with it the order of sums.
+// oneDNN runs single-threaded here. We split the work ourselves, by size, because its own split follows the
+// number of threads and with it the order of sums.
 #include <omp.h>
 
 #include <algorithm>
@@ -41,7 +41,8 @@ const dnnl::engine& cpu() {
   return engine;
 }
 
-// While alive, oneDNN sees one thread: primitives remember the number they were made under, and others ask when they run.
+// While alive, oneDNN sees one thread: some primitives keep the number they were made under, others ask when
+// they run.
 class OneThread {
  public:
   OneThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
@@ -194,7 +195,7 @@ Slabs& slabs() {
   return all;
 }
 
-// Panels of b [k,n] (w or its transpose), fresh; null if w is in no slab or oneDNN would rather have another layout.
+// Panels of b [k,n] (w or its transpose), fresh; null if w is in no slab or oneDNN prefers another layout.
 std::shared_ptr<const Packed> packed_weights(const Tensor& w, bool transposed) {
   Slabs& all = slabs();
   const std::lock_guard lock(all.mutex);
@@ -229,8 +230,8 @@ std::shared_ptr<const Packed> packed_weights(const Tensor& w, bool transposed) {
 
 // ---- how work is split
 
-// Rows of one task of an m-row product. About 50 rows suffice for full speed while tasks are few, 100 beyond; a power of
-// two of equal tasks keeps 2, 4 or 8 threads evenly busy.
+// Rows of one task of an m-row product. About 50 rows suffice for full speed while tasks are few, 100 beyond;
+// a power of two of equal tasks keeps 2, 4 or 8 threads evenly busy.
 int64_t rows_per_task(int64_t m, int64_t n, int64_t k) {
   if (2 * m * n * k < 2 * kLeastFlops) return m;
   const int64_t tasks = std::max(std::min<int64_t>(8, power_below(m / 48)),

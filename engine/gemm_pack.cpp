@@ -13,7 +13,8 @@ namespace {
 
 constexpr int64_t kTile = 16;  // units
 
-// dst[r][j] = unit r of source row j, for 16 x 16 units; `bytes` of each of `rows` source rows exist, the rest is zero.
+// dst[r][j] = unit r of source row j, for 16 x 16 units; `bytes` of each of `rows` source rows exist,
+// the rest is zero.
 #ifdef TESSERA_AVX512
 
 // Exchanges blocks of S lanes between rows S apart; S = 8, 4, 2, 1 in turn transposes.

@@ -1,4 +1,4 @@
-// Scopes are recorded as events on the thread that runs them, under one lock; off, a scope is one relaxed load.
+// Scopes are recorded as events of the thread that runs them, under one lock; off, one relaxed load.
 #include "engine/profile.h"
 
 #include <fmt/format.h>

@@ -33,7 +33,8 @@ std::vector<float> as_floats(const Tensor& t) {
   return {f.data<float>(), f.data<float>() + f.numel()};
 }
 
-// Error norm of rows of `got` over the norm of the double-precision rows `want(row)`; a few rows stand for all.
+// Error norm of rows of `got` over the norm of the double-precision rows `want(row)`; a few rows stand for
+// all.
 double row_error(const Tensor& got, const std::function<std::vector<double>(int64_t)>& want) {
   const int64_t rows = got.dim(0), columns = got.dim(1), step = std::max<int64_t>(1, rows / 7);
   const std::vector<float> g = as_floats(got);

@@ -1,6 +1,9 @@
 // Cases of ops/linear.
 #include "ops/linear/linear.h"
 
+#include <memory>
+
+#include "autograd/param.h"
 #include "tests/harness/op_case.h"
 
 namespace tessera::test {
@@ -29,13 +32,39 @@ Arrays reference_twice(const Arrays& in) { return {affine(affine(in[0], in[1], &
 
 Var f32(Shape s) { return Var(make_tensor(vector(s), DType::f32, 1)); }
 
+// A layer as a model owns it: its weights lie in slabs, so the gemm door packs them and gradients go to the slab.
+struct Layer {
+  ParamStore store;
+  Param *w, *b;
+  Layer(int64_t n, int64_t k, DType t) : store(Precision{t}) {
+    w = &store.add({.name = "weight", .shape = {n, k}, .use = Use::matrix, .init = Init::gaussian(0.02)});
+    b = &store.add({.name = "bias", .shape = {n}, .init = Init::gaussian(0.02)});
+    store.freeze(1);
+  }
+};
+
+// One layer lives at a time: the rows of a bench follow each other, and all layers together would be large.
+Layer& layer_of(int64_t n, int64_t k, DType t) {
+  static std::unique_ptr<Layer> layer;
+  if (!layer || layer->w->shape != Shape({n, k}) || layer->store.precision().compute != t) {
+    layer = std::make_unique<Layer>(n, k, t);
+  }
+  return *layer;
+}
+
 void bench(OpCase& op, const char* name, int64_t tokens, int64_t n, int64_t k) {
   const double m = static_cast<double>(tokens), cols = static_cast<double>(n), inner = static_cast<double>(k);
+  const double elements = m * inner + cols * inner + m * cols;
+  const auto layer_call = [n, k](const Vars& in, DType t) {
+    Layer& layer = layer_of(n, k, t);
+    layer.store.begin_gradients();
+    return Vars{linear(in[0], *layer.w, *layer.b)};
+  };
   op.bench({std::string(name) + ", " + std::to_string(tokens) + " tokens",
-            {activation({tokens, k}), activation({n, k}), vector({n})},
-            call,
-            4 * (m * inner + cols * inner + m * cols),
-            2 * (m * inner + cols * inner + m * cols),
+            {activation({tokens, k})},
+            layer_call,
+            4 * elements,
+            2 * elements,
             2 * m * cols * inner});
 }
 
