@@ -6,7 +6,7 @@
 
 namespace tessera::bench {
 
-// The machine's measured rates: the roof over every figure below it. 0 where this build has no such instruction.
+// The machine's measured rates, the roof over every figure below. 0: no such instruction in this build.
 struct Roof {
   double f32 = 0, bf16 = 0;  // GFLOP/s of multiply-add, bf16 with f32 sums
   double read = 0,

@@ -91,7 +91,7 @@ double bytes_of(const Bench& bench, DType t) {
   return all > 0 ? bench.bytes * (1 - 0.5 * following / all) : bench.bytes;
 }
 
-// Repeats for about `seconds`, the multiply loop in between, so that both see the same clock and the same neighbours.
+// Repeats for about `seconds`, the multiply loop in between: both see the same clock and neighbours.
 Row measure(const OpCase& op, const Bench& bench, DType t, bool backward, const OpsOptions& options) {
   Row row{op.op, bench.name, backward ? "backward" : "forward", t};
   row.bytes = bytes_of(bench, t) * (backward ? 2 : 1);

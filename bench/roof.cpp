@@ -37,15 +37,14 @@ void multiply_f32() {
 #if defined(TESSERA_AVX512) && defined(__AVX512BF16__)
 constexpr bool kHasBf16 = true;
 void multiply_bf16() {
-  std::array<__m512, kChains> sums;
-  sums.fill(_mm512_setzero_ps());
+  std::array<f32x16, kChains> sums;
   const __m512bh a = reinterpret_cast<__m512bh>(_mm512_set1_epi32(0x3f803f80));
   for (int64_t r = 0; r < kRounds; ++r) {
 #pragma GCC unroll 16
-    for (auto& s : sums) s = _mm512_dpbf16_ps(s, a, a);
+    for (auto& s : sums) s.v = _mm512_dpbf16_ps(s.v, a, a);
   }
   f32x16 total;
-  for (const auto& s : sums) total = total + f32x16(s);
+  for (const auto& s : sums) total = total + s;
   sink.store(sum(total), std::memory_order_relaxed);
 }
 #else
@@ -53,7 +52,7 @@ constexpr bool kHasBf16 = false;
 void multiply_bf16() {}
 #endif
 
-// Best GB/s of `repeats` runs of f over the buffer in eighths of a task each, counting `bytes` per run.
+// Best GB/s of `repeats` runs of f, each of which moves `bytes`.
 template <class F> double memory_rate(int threads, int repeats, double bytes, const F& f) {
   double best = 1e9;
   for (int i = 0; i < repeats; ++i) {

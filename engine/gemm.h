@@ -3,8 +3,8 @@
 // own) are packed once per change of the slab and reused; any other weight is used as it is.
 // Types: x, w, y all f32, or x and w bf16 with y bf16 or f32; sums are always f32.
 // Bits do not depend on thread count.
-// Sizes are at least 1; anything else that does not fit throws and says so. bf16 needs AVX-512: with AVX512_BF16 at
-// twice the f32 rate, without it emulated and slow, on lesser CPUs an Error(config).
+// Sizes are at least 1; anything else that does not fit throws and says so.
+// bf16 needs AVX-512: with AVX512_BF16 at twice the f32 rate, without it emulated and slow, or Error(config).
 #pragma once
 
 #include <string>
@@ -26,7 +26,7 @@ void weight_gradient(const Tensor& dw, const Tensor& dy, const Tensor& x, bool a
 // db = column sums of dy, or db += them.  dy [M,N], db [N] f32.
 void bias_gradient(const Tensor& db, const Tensor& dy, bool accumulate);
 
-// Tensors inside `slab` are weights worth packing, until forget_weights. `slab` must outlive the registration.
+// Tensors inside `slab` are weights worth packing until forget_weights. `slab` must outlive the registration.
 void register_weights(const Tensor& slab);
 void forget_weights(const Tensor& slab);
 // The numbers in `slab` have changed: packed copies are stale. Whoever writes to a slab must say so.

@@ -32,13 +32,14 @@ Arrays reference_twice(const Arrays& in) { return {affine(affine(in[0], in[1], &
 
 Var f32(Shape s) { return Var(make_tensor(vector(s), DType::f32, 1)); }
 
-// A layer as a model owns it: its weights lie in slabs, so the gemm door packs them and gradients go to the slab.
+// A layer as a model owns it: its weights lie in slabs, so the gemm door packs them.
 struct Layer {
   ParamStore store;
   Param *w, *b;
   Layer(int64_t n, int64_t k, DType t) : store(Precision{t}) {
-    w = &store.add({.name = "weight", .shape = {n, k}, .use = Use::matrix, .init = Init::gaussian(0.02)});
-    b = &store.add({.name = "bias", .shape = {n}, .init = Init::gaussian(0.02)});
+    const Scope scope(store);
+    w = &scope.param("weight", {n, k}, Init::gaussian(0.02), Decay::yes, Use::matrix);
+    b = &scope.param("bias", {n}, Init::gaussian(0.02), Decay::no, Use::vector);
     store.freeze(1);
   }
 };
