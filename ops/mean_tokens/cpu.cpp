@@ -9,7 +9,7 @@ namespace tessera {
 namespace {
 
 constexpr int64_t kGrain = 16384;  // elements
-constexpr int64_t kStrip = 512;    // columns
+constexpr int64_t kStrip = 1024;   // columns
 
 void forward(const Tensor& y, const Tensor& x, int64_t first) {
   const int64_t n = x.dim(1), c = x.dim(2), strips = (c + kStrip - 1) / kStrip;

@@ -8,7 +8,8 @@ namespace tessera {
 namespace {
 
 void check_divides(const char* op, int64_t height, int64_t width, int patch_h, int patch_w) {
-  TS_CHECK(patch_h >= 1 && patch_w >= 1 && height % patch_h == 0 && width % patch_w == 0,
+  TS_CHECK(patch_h >= 1 && patch_w >= 1 && height >= 1 && width >= 1 && height % patch_h == 0 &&
+               width % patch_w == 0,
            "{}: a picture of {}x{} is no whole number of {}x{} patches; choose another picture or patch size",
            op, height, width, patch_h, patch_w);
 }

@@ -86,6 +86,7 @@ OPS("patchify") {
   };
   op.reject("a patch that does not divide the height", [=] { call({1, 3, 30, 32}, 16, 16); });
   op.reject("a patch that does not divide the width", [=] { call({1, 3, 32, 30}, 16, 16); });
+  op.reject("an empty picture", [=] { call({1, 3, 0, 32}, 16, 16); });
   op.reject("an empty patch", [=] { call({1, 3, 32, 32}, 0, 16); });
   op.reject("a picture without channels", [=] { call({3, 32, 32}, 16, 16); });
   op.reject("integer tokens", [] { patchify(f32({1, 3, 4, 4}), 2, 2, kFirst, DType::i32); });
