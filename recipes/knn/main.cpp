@@ -38,7 +38,7 @@ int run(KnnSettings& s, const ConfigSources&, const Invocation&) {
 
 int main(int argc, char** argv) {
   using namespace tessera;
-  return run_main(
-      argc, argv, "knn",
-      {command<KnnSettings>("", "Accuracy of a weighted k-nearest-neighbour vote on features", run)});
+  return run_main(argc, argv, "knn",
+                  {command<KnnSettings>("", "Accuracy of a weighted k-nearest-neighbour vote on features",
+                                        run, Takes::preset)});
 }

@@ -42,6 +42,7 @@ int run(ProbeSettings& s, const ConfigSources&, const Invocation&) {
 
 int main(int argc, char** argv) {
   using namespace tessera;
-  return run_main(argc, argv, "linear_probe",
-                  {command<ProbeSettings>("", "Accuracy of a linear classifier on frozen features", run)});
+  return run_main(
+      argc, argv, "linear_probe",
+      {command<ProbeSettings>("", "Accuracy of a linear classifier on frozen features", run, Takes::preset)});
 }

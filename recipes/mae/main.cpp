@@ -36,9 +36,9 @@ struct VisualizeSettings {
 // The configuration a checkpoint was trained with rebuilds its model; pictures are whole, never cropped.
 int visualize(VisualizeSettings& v, const ConfigSources&, const Invocation& call) {
   apply_threads(v.threads);
-  if (call.preset.empty()) fail(ErrorKind::config, "which checkpoint? mae visualize RUN --out FILE.png");
+  if (call.input.empty()) fail(ErrorKind::config, "which checkpoint? mae visualize RUN --out FILE.png");
   if (!call.out.ends_with(".png")) fail(ErrorKind::config, "--out must name a .png file");
-  const Weights weights = load_weights(call.preset);
+  const Weights weights = load_weights(call.input);
   if (weights.info.recipe != "mae" || weights.info.parts != "encoder+decoder") {
     fail(ErrorKind::checkpoint, "{} holds {} {}; a reconstruction needs an MAE with its decoder",
          weights.path, weights.info.recipe.empty() ? "a foreign model" : weights.info.recipe,
@@ -73,8 +73,9 @@ int visualize(VisualizeSettings& v, const ConfigSources&, const Invocation& call
 
 int main(int argc, char** argv) {
   using namespace tessera;
-  return run_main(argc, argv, "mae",
-                  {command<MaeSettings>("pretrain", "Pre-train on pictures; labels are not used", pretrain),
-                   command<VisualizeSettings>(
-                       "visualize", "Write a PNG of original, masked, prediction and paste", visualize)});
+  return run_main(
+      argc, argv, "mae",
+      {command<MaeSettings>("pretrain", "Pre-train on pictures; labels are not used", pretrain),
+       command<VisualizeSettings>("visualize", "Write a PNG of original, masked, prediction and paste",
+                                  visualize, Takes::input)});
 }

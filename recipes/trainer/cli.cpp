@@ -49,33 +49,46 @@ struct Options {
 
 void declare(CLI::App& app, const Command& command, Options& o, const std::string& version) {
   app.add_option("arguments", o.arguments,
-                 "PRESET.yaml key=value ...: a preset (path or name), then overrides");
-  app.add_option("--out", o.call.out, "folder of the run")->type_name("DIR");
-  CLI::Option* resume = app.add_flag("--resume", o.resume,
-                                     "continue the run in DIR from its latest checkpoint");
-  app.add_flag("--overwrite", o.overwrite, "start over in DIR")->excludes(resume);
-  app.add_option("--init-from", o.call.init_from, "weights to start from: run, step folder or .safetensors")
-      ->type_name("PATH");
-  app.add_flag("--dry-run", o.call.dry_run, "say what would be done, and what it needs; train nothing");
+                 command.takes == Takes::input
+                     ? "PATH key=value ...: what to work on, then settings"
+                     : "PRESET key=value ...: a YAML file or known name, then overrides");
+  if (command.takes != Takes::preset) {
+    app.add_option("--out", o.call.out, command.takes == Takes::run ? "folder of the run" : "what to write")
+        ->type_name("PATH");
+  }
+  if (command.takes == Takes::run) {
+    CLI::Option* resume = app.add_flag("--resume", o.resume,
+                                       "continue the run in --out from its latest checkpoint");
+    app.add_flag("--overwrite", o.overwrite, "start over in --out")->excludes(resume);
+    app.add_option("--init-from", o.call.init_from, "weights to start from: run, step folder or .safetensors")
+        ->type_name("PATH");
+    app.add_flag("--dry-run", o.call.dry_run, "say what would be done, and what it needs; train nothing");
+  }
   app.add_flag("--print-config", o.call.print_config, "print the resolved configuration and leave");
   app.set_version_flag("--version", version);
   if (command.config_help) app.footer([&command] { return "Keys:\n" + command.config_help(); });
 }
 
-Invocation complete(Options o, const std::string& program, const std::string& name) {
+Invocation complete(Options o, const std::string& program, const Command& command) {
   o.call.program = program;
-  o.call.command = name;
+  o.call.command = command.name;
+  std::string plain;  // the argument that is no override
   if (o.resume) o.call.existing = Existing::resume;
   if (o.overwrite) o.call.existing = Existing::overwrite;
   for (const std::string& argument : o.arguments) {
     if (is_override(argument)) {
       o.call.overrides.push_back(argument);
-    } else if (o.call.preset.empty()) {
-      o.call.preset = find_preset(argument, program);
+    } else if (plain.empty()) {
+      plain = argument;
     } else {
-      fail(ErrorKind::config, "two presets: {} and {}; overrides are written key=value", o.call.preset,
+      fail(ErrorKind::config, "one of \"{}\" and \"{}\" is too much; overrides are written key=value", plain,
            argument);
     }
+  }
+  if (command.takes == Takes::input) {
+    o.call.input = plain;
+  } else if (!plain.empty()) {
+    o.call.preset = find_preset(plain, program);
   }
   return o.call;
 }
@@ -101,7 +114,7 @@ int parse_and_run(const std::vector<std::string>& arguments, const std::string& 
   }
   for (size_t i = 0; i < commands.size(); ++i) {
     if (!apps[i]->parsed()) continue;
-    return commands[i].run(complete(options[i], program, commands[i].name));
+    return commands[i].run(complete(options[i], program, commands[i]));
   }
   return static_cast<int>(ErrorKind::internal);
 }

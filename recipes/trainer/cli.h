@@ -16,6 +16,7 @@ struct Invocation {
   std::string program;  // "mae"
   std::string command;  // "pretrain"; "" for a program without subcommands
   std::string preset;   // path of the YAML file; "" when none was given
+  std::string input;    // Takes::input: what the command works on
   std::vector<std::string> overrides;
   std::string out;
   std::string init_from;
@@ -23,18 +24,27 @@ struct Invocation {
   Existing existing = Existing::refuse;
 };
 
+// What stands on the command line beside key=value, --print-config, --version and --help.
+enum class Takes {
+  run,     // PRESET --out --resume --overwrite --init-from --dry-run
+  preset,  // PRESET
+  input,   // PATH --out
+};
+
 struct Command {
   std::string name;  // "" when the program has only one
   std::string help;
   std::function<int(const Invocation&)> run;  // returns the exit code
   std::function<std::string()> config_help;   // the list of keys for --help
+  Takes takes = Takes::run;
 };
 
 // A command over a configuration struct: loads it, answers --print-config, then calls run(config, sources,
 // call).
 template <class Config>
 Command command(std::string name, std::string help,
-                std::function<int(Config&, const ConfigSources&, const Invocation&)> run);
+                std::function<int(Config&, const ConfigSources&, const Invocation&)> run,
+                Takes takes = Takes::run);
 
 // The whole main(): re-executes with passive waiting, then dispatch().
 int run_main(int argc, char** argv, const std::string& program, const std::vector<Command>& commands);
@@ -50,8 +60,8 @@ void print_to_stdout(const std::string& text);
 
 template <class Config>
 Command command(std::string name, std::string help,
-                std::function<int(Config&, const ConfigSources&, const Invocation&)> run) {
-  Command c{std::move(name), std::move(help), {}, {}};
+                std::function<int(Config&, const ConfigSources&, const Invocation&)> run, Takes takes) {
+  Command c{std::move(name), std::move(help), {}, {}, takes};
   c.run = [run = std::move(run)](const Invocation& call) {
     Config config;
     const ConfigSources sources = load_config(config, call.preset, call.overrides);

@@ -41,7 +41,7 @@ std::vector<Command> commands(Seen& seen) {
     seen = {seen.calls + 1, c, call};
     return 0;
   };
-  return {command<Tiny>("pretrain", "trains", run), command<Tiny>("visualize", "shows", run)};
+  return {command<Tiny>("pretrain", "trains", run), command<Tiny>("visualize", "shows", run, Takes::input)};
 }
 
 // Exit code of one invocation of `mae`, with stdout and stderr caught.
@@ -105,9 +105,12 @@ TEST_CASE("recipes/cli: preset, overrides and flags reach the command") {
   CHECK(seen.call.init_from == "w.safetensors");
   CHECK(seen.call.existing == Existing::resume);
   CHECK(seen.call.dry_run);
-  call({"visualize", "--overwrite"}, commands(seen));
-  CHECK(seen.call.command == "visualize");
+  call({"pretrain", "--overwrite"}, commands(seen));
   CHECK(seen.call.existing == Existing::overwrite);
+  CHECK(seen.call.preset == "");
+  call({"visualize", "runs/x", "--out", "a.png"}, commands(seen));  // a path that need not be a file
+  CHECK(seen.call.command == "visualize");
+  CHECK(seen.call.input == "runs/x");
   CHECK(seen.call.preset == "");
 }
 
@@ -116,8 +119,10 @@ TEST_CASE("recipes/cli: what is refused leaves with 2 and one line") {
       {{}, "error: A subcommand is required; see mae --help\n"},
       {{"train"}, "error: "},
       {{"pretrain", "--fast"}, "error: The following argument was not expected: --fast; see mae --help\n"},
+      {{"visualize", "x", "--resume"},
+       "error: The following argument was not expected: --resume; see mae --help\n"},
       {{"pretrain", "--resume", "--overwrite"}, "error: --resume excludes --overwrite; see mae --help\n"},
-      {{"pretrain", "--out"}, "error: --out: 1 required DIR missing; see mae --help\n"},
+      {{"pretrain", "--out"}, "error: --out: 1 required PATH missing; see mae --help\n"},
       {{"pretrain", "vit_x"}, "error: no preset \"vit_x\": neither a file nor a known name ("},
       {{"pretrain", "/"}, "error: no preset \"/\": neither a file nor a known name ("},
       {{"pretrain", "epoch=3"}, "error: command line: unknown key \"epoch\"; did you mean \"epochs\"?\n"},
@@ -137,7 +142,7 @@ TEST_CASE("recipes/cli: what is refused leaves with 2 and one line") {
   spill(scratch / "a.yaml", "epochs: 1\n");
   Seen seen;
   CHECK(contains(call({"pretrain", scratch / "a.yaml", scratch / "a.yaml"}, commands(seen)).err,
-                 "two presets"));
+                 "is too much"));
 }
 
 TEST_CASE("recipes/cli: help, version, configuration") {
