@@ -37,18 +37,21 @@ Tensor make_update_state(Device device = Device::cpu());
 void check_slabs(const char* op, std::span<const Tensor> slabs, const Tensor& compute_copy,
                  std::span<const Segment> segments, const Tensor& state);
 
-// Sum of x[i]^2 over n elements, in double, in an order that depends on n alone. (Sixteen partial sums: the
-// compiler turns the inner loop into vectors.)
-inline double sum_of_squares(const float* x, int64_t n) {
+// Sum of value(i)^2 for i in [0, n), value giving a double, in an order that depends on n alone. (Sixteen partial
+// sums: the compiler turns the inner loop into vectors.)
+template <class Value> double sum_of_squares(int64_t n, Value&& value) {
   double lanes[16] = {};
   int64_t i = 0;
   for (; i + 16 <= n; i += 16) {
-    for (int j = 0; j < 16; ++j) lanes[j] += static_cast<double>(x[i + j]) * static_cast<double>(x[i + j]);
+    for (int j = 0; j < 16; ++j) lanes[j] += value(i + j) * value(i + j);
   }
   double total = 0;
-  for (; i < n; ++i) total += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  for (; i < n; ++i) total += value(i) * value(i);
   for (double lane : lanes) total += lane;
   return total;
+}
+inline double sum_of_squares(const float* x, int64_t n) {
+  return sum_of_squares(n, [x](int64_t i) { return static_cast<double>(x[i]); });
 }
 
 // Calls f(segment, begin, end) for the part of every segment inside elements [begin, end) of the slabs.

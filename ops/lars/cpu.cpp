@@ -16,12 +16,9 @@ double trust_ratio(const float* p, const float* g, int64_t n, double clip, const
   const double p2 = parallel_sum(n, kElementsPerTask,
                                  [&](int64_t b, int64_t e) { return sum_of_squares(p + b, e - b); });
   const double g2 = parallel_sum(n, kElementsPerTask, [&](int64_t b, int64_t e) {
-    double total = 0;
-    for (int64_t i = b; i < e; ++i) {
-      const double d = clip * static_cast<double>(g[i]) + options.weight_decay * static_cast<double>(p[i]);
-      total += d * d;
-    }
-    return total;
+    return sum_of_squares(e - b, [=, &options](int64_t i) {
+      return clip * static_cast<double>(g[b + i]) + options.weight_decay * static_cast<double>(p[b + i]);
+    });
   });
   return p2 > 0 && g2 > 0 ? options.trust * std::sqrt(p2) / std::sqrt(g2) : 1.0;
 }
