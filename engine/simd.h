@@ -197,8 +197,9 @@ inline f32x16 exp(f32x16 x) {
   return scale2(p, n);
 }
 
-// 2^x to about 1 ulp: 2^floor(x) times a minimax polynomial in the fraction, exact at integers. 2^-inf = 0, NaN stays NaN.
-// Two thirds of the instructions of exp: where many are needed, fold log2(e) into a factor that is there anyway.
+// 2^x to about 1 ulp: 2^floor(x) times a minimax polynomial in the fraction, exact at integers. 2^-inf = 0, NaN
+// stays NaN. Two thirds of the instructions of exp: where many are needed, fold log2(e) into a factor that is
+// there anyway.
 inline f32x16 exp2(f32x16 x) {
   const f32x16 r = fraction(x);
   f32x16 p = f32x16(2.1612915943e-4f);

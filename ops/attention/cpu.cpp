@@ -1,5 +1,6 @@
-// CPU half of attention. One task is one head of one image (forward: at most kQueriesPerTask of its queries); inside, blocks of
-// query rows meet all keys at once, so scores, probabilities and their sums need no second visit.
+// CPU half of attention. One task is one head of one image (forward: at most kQueriesPerTask of its queries);
+// inside, blocks of query rows meet all keys at once, so scores, probabilities and their sums need no second
+// visit.
 #include <cmath>
 #include <type_traits>
 
@@ -12,10 +13,9 @@ namespace {
 
 using namespace tile;
 
-constexpr int64_t
-    kForwardRows = 32;  // queries whose scores stay near L1 up to some 250 keys; two groups of sixteen
-constexpr int64_t
-    kBackwardRows = 64;  // depth of the products that sum over queries; their sums are revisited per block
+// Queries per block. Forward: their scores stay near L1 up to some 250 keys; two groups of sixteen. Backward:
+// the depth of the products that sum over queries, whose results are visited again by every block.
+constexpr int64_t kForwardRows = 32, kBackwardRows = 64;
 constexpr int64_t kQueriesPerTask = 512;  // packing the keys again costs 1 % at that many
 constexpr double kFlopsPerTask = 4e6;
 constexpr float kLog2e = 1.44269504088896341f;
@@ -47,7 +47,6 @@ class Scratch {
 
 // How many blocks of at most `most` rows cover n; blocks are near-equal.
 int64_t blocks(int64_t n, int64_t most) { return (n + most - 1) / most; }
-int64_t largest_part(int64_t n, int64_t most) { return (n + blocks(n, most) - 1) / blocks(n, most); }
 
 template <class Op> struct ForwardScratch {
   Words k, v, q, scores, out;
@@ -63,8 +62,8 @@ template <class Op> struct ForwardScratch {
   }
 };
 
-// Scores of at most 16 queries to 2^(c * score - largest of the row), in place. factor = 1 / their sum; lse (unless null) =
-// log2 of the sum of 2^(c * score).
+// Scores of at most 16 queries to 2^(c * score - largest of the row), in place. factor = 1 / their sum; lse
+// (unless null) = log2 of the sum of 2^(c * score).
 template <class Op>
 void softmax_rows(Words scores, int64_t rows, int64_t n, float c, float* factor, float* lse) {
   f32x16 top[kLanes], total[kLanes];
@@ -160,7 +159,8 @@ template <class T> void dot_rows(float* delta, Rows<const T> a, Rows<const T> b,
   }
 }
 
-// An lse of this size has lost digits that the probabilities miss: beyond it, a row is divided by its sum once more.
+// An lse of this size has lost digits that the probabilities miss: beyond it, a row is divided by its sum
+// once more.
 constexpr float kLargeLse = 16.0f;
 
 // One query in backward: its scores and dP, its terms, and P and dS from them.
@@ -185,8 +185,8 @@ struct QueryRow {
   }
 };
 
-// Scores to P and dP to dS. Single: in place. Pair: rounded, p and ds [query pairs][keys] in the place of their even rows,
-// ds_rows [queries][key pairs].
+// Scores to P and dP to dS. Single: in place. Pair: rounded, p and ds [query pairs][keys] in the place of
+// their even rows, ds_rows [queries][key pairs].
 template <class Op>
 void gradient_rows(BackwardScratch<Op>& s, int64_t rows, int64_t n, float c, const float* lse,
                    const float* delta) {
@@ -308,7 +308,7 @@ void forward(const Tensor& y, const Tensor& lse, const Tensor& qkv, int heads, f
     const T* px = qkv.data<T>();
     T* py = y.data<T>();
     float* pl = lse.defined() ? lse.data<float>() : nullptr;
-    const int64_t parts = blocks(at.n, kQueriesPerTask), rows = largest_part(at.n, kForwardRows);
+    const int64_t parts = blocks(at.n, kQueriesPerTask), rows = std::min(at.n, kForwardRows);
     parallel_for(qkv.dim(0) * heads * parts, at.grain(at.n / parts, 2), [&](int64_t first, int64_t last) {
       Scratch scratch(ForwardScratch<Op>::size(rows, at.n, at.width));
       ForwardScratch<Op> s(scratch, rows, at.n, at.width);
@@ -330,7 +330,7 @@ void backward(const Tensor& dqkv, const Tensor& dy, const Tensor& qkv, const Ten
     const T *px = qkv.data<T>(), *py = y.data<T>(), *pd = dy.data<T>();
     T* out = dqkv.data<T>();
     const float* pl = lse.data<float>();
-    const int64_t rows = largest_part(at.n, kBackwardRows);
+    const int64_t rows = std::min(at.n, kBackwardRows);
     parallel_for(qkv.dim(0) * heads, at.grain(at.n, 5), [&](int64_t first, int64_t last) {
       Scratch scratch(BackwardScratch<Op>::size(rows, at.n, at.width));
       BackwardScratch<Op> s(scratch, rows, at.n, at.width);

@@ -16,7 +16,8 @@ template <class T> struct Rows {
   Rows from(int64_t r) const { return {row(r), stride}; }
 };
 
-// Asks for rows [begin, end) of d elements ahead of their use: a head's rows lie far apart, which no hardware prefetcher follows.
+// Asks for rows [begin, end) of d elements ahead of their use: a head's rows lie far apart, which no hardware
+// prefetcher follows.
 template <class T> void prefetch(Rows<T> rows, int64_t begin, int64_t end, int64_t d) {
   for (int64_t r = begin; r < end; ++r) {
     const char *first = reinterpret_cast<const char*>(rows.row(r)),
@@ -121,7 +122,8 @@ template <class Op, class T> void write_row(T* row, const float* from, float fac
             [&](int64_t i, int lanes) { Op::store_result(row + i, load(from + i) * f32x16(factor), lanes); });
 }
 
-// Lane i of the result is f over the lanes of rows[i], in a fixed tree: sixteen sums or maxima for one transposition.
+// Lane i of the result is f over the lanes of rows[i], in a fixed tree: sixteen sums or maxima for one
+// transposition.
 template <class F> f32x16 fold_rows(f32x16 (&rows)[kLanes], F f) {
   transpose(rows);
   for (int half = kLanes / 2; half >= 1; half /= 2) {

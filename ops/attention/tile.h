@@ -1,5 +1,6 @@
-// The one matrix product of attention, on 32-bit words. A word is one float (Single), or two bf16 neighbours in depth (Pair,
-// which VDPBF16PS multiplies and adds into f32): f32 and bf16 share every loop. Scratch words are declared float either way.
+// The one matrix product of attention, on 32-bit words. A word is one float (Single), or two bf16 neighbours
+// in depth (Pair, which VDPBF16PS multiplies and adds into f32): f32 and bf16 share every loop. Scratch words
+// are declared float either way.
 #pragma once
 
 #include <array>
@@ -21,7 +22,8 @@ struct Words {
 };
 
 inline int64_t vectors(int64_t n) { return (n + kLanes - 1) / kLanes; }
-// Stride for rows of n words: whole vectors, and an odd number of them, or rows would crowd into few sets of the L1 cache.
+// Stride for rows of n words: whole vectors, and an odd number of them, or rows would crowd into few sets of
+// the L1 cache.
 inline int64_t padded(int64_t n) { return (vectors(n) | 1) * kLanes; }
 // Where part i of `parts` near-equal parts of n begins.
 inline int64_t part(int64_t n, int64_t parts, int64_t i) { return n * i / parts; }
@@ -97,8 +99,9 @@ template <class Op, bool kTransposed>
 inline constexpr auto kTiles =
     make_tiles<Op, kTransposed>(std::make_index_sequence<kTileRows * kTileVectors>());
 
-// C = or += (add) A B. c [rows][vectors*16] f32; a [rows][depth] words, or [depth][rows] if kTransposed; b [depth][vectors*16]
-// words. Each element is summed over depth in order. Uneven sizes are split into near-equal tiles: no tile is mostly padding.
+// C = or += (add) A B. c [rows][vectors*16] f32; a [rows][depth] words, or [depth][rows] if kTransposed; b
+// [depth][vectors*16] words. Each element is summed over depth in order. Uneven sizes are split into
+// near-equal tiles: no tile is mostly padding.
 template <class Op, bool kTransposed>
 void multiply(Words c, Words a, Words b, int64_t rows, int64_t vectors, int64_t depth, bool add = false) {
   const int64_t row_parts = (rows + kTileRows - 1) / kTileRows,

@@ -83,6 +83,7 @@ OPS("attention") {
   op.add(sized(2, 17, 3, 24)).add(sized(1, 49, 2, 32)).add(sized(1, 50, 2, 64)).add(sized(1, 65, 1, 80));
   op.add(sized(1, 50, 1, 72)).add(sized(1, 33, 1, 48)).add(sized(1, 16, 2, 96)).add(sized(1, 64, 1, 128));
   op.add(sized(1, 197, 1, 16)).add(sized(1, 257, 1, 7)).add(sized(1, 129, 1, 5)).add(sized(1, 785, 1, 3));
+  op.add(sized(1, 513, 1, 2));  // two tasks, whose blocks are larger than blocks of 513 would be
   op.add(sized(1, 9, 1, 200)).add(sized(3, 4, 5, 33));
 
   // Rows of one logit, +-3e4 apart, and the same over all keys: R14 of the reliability rules.
