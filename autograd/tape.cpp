@@ -105,8 +105,6 @@ struct Tape::Impl {
   Tape* tape = nullptr;
 };
 
-// --- Grad ------------------------------------------------------------------------------------------------------------
-
 Tensor Grad::overwrite() {
   if (slot_ < 0) return Tensor(shape_, dtype_, Device::cpu(), "workspace");
   Slot& s = tape_->impl_->slot(slot_);
@@ -149,8 +147,6 @@ void Grad::give(Tensor t) {
     s.grad = t.reshape(s.shape);
   }
 }
-
-// --- Tape ------------------------------------------------------------------------------------------------------------
 
 Tape::Tape() : impl_(std::make_unique<Impl>()), outer_(current_tape) {
   impl_->tape = this;

@@ -202,6 +202,12 @@ void decode_jpeg(File file, const std::string& name, int channels, const ChooseB
   const int components = info.num_components;
   if (components != 1 && components != 3 && components != 4)
     refuse(name, fmt::format("a JPEG of {} components", components));
+  // A Huffman code spends a bit at least on every block of 64 pixels: a small file cannot hold a large picture,
+  // nor make libjpeg take memory for one.
+  if (!info.arith_code && int64_t{info.image_height} * info.image_width / 512 > std::ssize(file)) {
+    refuse(name, fmt::format("truncated JPEG ({} bytes cannot hold {} x {} pixels)", file.size(),
+                             info.image_height, info.image_width));
+  }
   const JpegScans found = count_scans(file, limits.max_scans);
   if (found.scans > limits.max_scans) refuse(name, fmt::format("more than {} scans", limits.max_scans));
   if (!found.ended) refuse(name, "truncated JPEG (no end marker)");

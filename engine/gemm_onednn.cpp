@@ -1,6 +1,6 @@
 // The gemm door over oneDNN 2.6 (its v2 interface): the only place in the engine that sees dnnl.hpp.
 // oneDNN runs single-threaded here. We split the work ourselves, by size, because its own split follows the
-// number of threads and with it the order of sums.
+// number of threads and sometimes the order of sums with it (seen: dw of 12544 x 16 x 48 in bf16).
 #include <omp.h>
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// Random numbers by address, never consumed: Philox-4x32-10 (Salmon et al., SC 2011) of
-// (seed, purpose, step or epoch, sample, element). The same on every device, thread, worker and in recomputation.
+// Random numbers by address, never consumed: Philox-4x32-10 (Salmon et al., SC 2011) of (seed, purpose, step
+// or epoch, sample, element). The same on every device, thread, worker and in recomputation.
 #pragma once
 
 #include <array>
@@ -51,7 +51,9 @@ class Philox {
   }
 
   // Four words of block `block`.
-  std::array<uint32_t, 4> block(uint32_t block) const { return philox4x32({block, step_, sample_, high_}, key_); }
+  std::array<uint32_t, 4> block(uint32_t block) const {
+    return philox4x32({block, step_, sample_, high_}, key_);
+  }
   // 32 random bits of element `i` (i < 2^34).
   uint32_t bits(uint64_t i) const { return block(static_cast<uint32_t>(i >> 2))[i & 3]; }
   // Uniform in [0, 1): a multiple of 2^-24.
@@ -89,7 +91,8 @@ constexpr uint64_t name_address(std::string_view name) {
   return (h ^ (h >> 48)) & 0xffffffffffffull;
 }
 
-// Position `i` of a keyed permutation of [0, n): a Feistel network with cycle walking. O(1) memory, any position reachable.
+// Position `i` of a keyed permutation of [0, n): a Feistel network with cycle walking. O(1) memory, any
+// position reachable.
 uint64_t shuffled(uint64_t seed, uint64_t epoch, uint64_t i, uint64_t n);
 
 }  // namespace tessera

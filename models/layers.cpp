@@ -77,7 +77,8 @@ Var run_blocks(const std::deque<Block>& blocks, Var x, const Pass& pass) {
   return x;
 }
 
-// The bias keeps the convolution default in pre-training too: the official code never resets it (spec mae.md section 3).
+// The bias keeps the convolution default in pre-training too: the official code never resets it (spec mae.md
+// section 3).
 PatchEmbed::PatchEmbed(Scope s, int64_t channels, int64_t ph, int64_t pw, int64_t dim, WeightInit init)
     : weight((s / "proj")
                  .param("weight", {dim, channels, ph, pw},

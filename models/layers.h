@@ -1,5 +1,5 @@
-// The pieces every transformer here is made of: Linear, LayerNorm, Mlp, SelfAttention, Block (spec vit.md section 2).
-// Constructors create the parameters; nesting gives the names.
+// The pieces every transformer here is made of: Linear, LayerNorm, Mlp, SelfAttention, Block (spec vit.md
+// section 2). Constructors create the parameters; nesting gives the names.
 #pragma once
 
 #include <cstdint>
@@ -11,15 +11,15 @@
 
 namespace tessera {
 
-// How matrices start: xavier = U(+-sqrt(6/(in+out))) with the fused qkv counted as one matrix (MAE pre-training);
-// normal02 = N(0, 0.02^2) (classification from scratch). Biases start at zero under both.
+// How matrices start: xavier = U(+-sqrt(6/(in+out))) with the fused qkv counted as one matrix (MAE
+// pre-training); normal02 = N(0, 0.02^2) (classification from scratch). Biases start at zero under both.
 enum class WeightInit { xavier, normal02 };
 Init weight_init(WeightInit scheme, int64_t fan_in, int64_t fan_out);
 
 // What a forward pass is told besides its input.
 struct Pass {
-  // Per-sample factors [B] f32 of stochastic depth for branch `element` (2 * block + 0 for attention, + 1 for MLP) at `rate`:
-  // 0, or 1/(1-rate). Empty: evaluation, every branch is kept as it is.
+  // Per-sample factors [B] f32 of stochastic depth for branch `element` (2 * block + 0 for attention, + 1 for
+  // MLP) at `rate`: 0, or 1/(1-rate). Empty: evaluation, every branch is kept as it is.
   std::function<Tensor(int64_t element, double rate)> drop_path;
   bool recompute = false;  // keep each block's input only; run the block again in backward
 };
@@ -83,7 +83,8 @@ struct PatchEmbed {
   DType compute;
 
   PatchEmbed(Scope s, int64_t channels, int64_t patch_h, int64_t patch_w, int64_t dim, WeightInit init);
-  // images [B, C, H, W] f32 -> [B, K, dim]: all patches in row-major order, or those listed in keep [B, K] i32.
+  // images [B, C, H, W] f32 -> [B, K, dim]: all patches in row-major order, or those listed in keep [B, K]
+  // i32.
   Var operator()(const Tensor& images, const Tensor& keep = {}) const;
 };
 

@@ -69,7 +69,8 @@ void require_valid(const VitConfig& c) {
   }
 }
 
-// Scopes carry layer ids for layer-wise rates: embedding 0, block i at i + 1, what follows depth + 1 (vit.md section 5).
+// Scopes carry layer ids for layer-wise rates: embedding 0, block i at i + 1, what follows depth + 1 (vit.md
+// section 5).
 Vit::Vit(Scope s, const VitConfig& c, const VitOptions& o)
     : config_((require_valid(c), c)),
       cls_token_(s.param("cls_token", {1, 1, c.dim}, Init::gaussian(0.02), o.decay_tokens, Use::vector)),

@@ -24,7 +24,8 @@ struct VitConfig {
   int64_t patch_values() const { return channels * patch_h * patch_w; }
 };
 
-// Sizes of spec vit.md section 1. vit_tiny (192 wide, 12 deep, 3 heads, patch 16) is DeiT's, for trying things out.
+// Sizes of spec vit.md section 1. vit_tiny (192 wide, 12 deep, 3 heads, patch 16) is DeiT's, for trying
+// things out.
 VitConfig vit_tiny();
 VitConfig vit_small();
 VitConfig vit_base();
@@ -34,7 +35,8 @@ VitConfig vit_huge();
 // Multiply-adds of `depth` blocks of width `dim` over n tokens (spec mae.md section 1, closed form).
 double block_multiply_adds(int64_t depth, int64_t dim, double mlp_ratio, int64_t n);
 
-// Throws Error(config) naming the size when sizes do not fit together (image not a multiple of the patch, ...).
+// Throws Error(config) naming the size when sizes do not fit together (image not a multiple of the patch,
+// ...).
 void require_valid(const VitConfig& config);
 
 // What differs between the models that share this encoder.
@@ -50,8 +52,9 @@ class Vit {
  public:
   Vit(Scope s, const VitConfig& config, const VitOptions& options = {});
 
-  // images [B, C, H, W] f32, normalised -> [B, 1 + K, dim]: class token, then patches. With keep [B, K] i32 only those
-  // patches, in that order (fixed positions only); else all. In the compute dtype after the final norm, else f32.
+  // images [B, C, H, W] f32, normalised -> [B, 1 + K, dim]: class token, then patches. With keep [B, K] i32
+  // only those patches, in that order (fixed positions only); else all. In the compute dtype after the final
+  // norm, else f32.
   Var operator()(const Tensor& images, const Tensor& keep, const Pass& pass) const;
 
   const VitConfig& config() const { return config_; }
@@ -68,7 +71,8 @@ class Vit {
 // How a sequence becomes one vector.
 enum class Pool { class_token, mean };  // mean: of the patch tokens, class token excluded
 
-// Classification (spec vit.md section 4). mean: pooled, then its own norm fc_norm; class_token: row 0 after `norm`.
+// Classification (spec vit.md section 4). mean: pooled, then its own norm fc_norm; class_token: row 0 after
+// `norm`.
 class VitClassifier {
  public:
   VitClassifier(Scope s, const VitConfig& config, int64_t classes, Pool pool, double head_std = 0.02);

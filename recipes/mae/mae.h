@@ -1,4 +1,5 @@
-// MAE pre-training (He et al. 2021; spec mae.md): hide most patches, encode the rest, predict the pixels of the hidden.
+// MAE pre-training (He et al. 2021; spec mae.md): hide most patches, encode the rest, predict the pixels of
+// the hidden.
 #pragma once
 
 #include "models/mae_decoder.h"
@@ -13,7 +14,8 @@ struct MaeConfig {
   bool normalize_target = true;  // each target patch to zero mean and unit variance
 };
 
-// Which patches an encoder sees, from noise [B, L]: the K = trunc(L * (1 - ratio)) of lowest noise (spec mae.md 2.4).
+// Which patches an encoder sees, from noise [B, L]: the K = trunc(L * (1 - ratio)) of lowest noise (spec
+// mae.md 2.4).
 struct Masking {
   Tensor keep;     // [B, K] i32, in the order of the noise
   Tensor hidden;   // [B, L - K] i32, likewise
@@ -26,7 +28,8 @@ class Mae {
   // Creates all parameters in `s`, named as the official state dict names them.
   Mae(Scope s, const MaeConfig& config);
 
-  // images [B, C, H, W] f32, normalised; noise [B, L] f32. Mean squared error over the hidden patches, [1] f32.
+  // images [B, C, H, W] f32, normalised; noise [B, L] f32. Mean squared error over the hidden patches, [1]
+  // f32.
   Var loss(const Tensor& images, const Tensor& noise, const Pass& pass) const;
 
   // Predictions for every patch, visible ones too: [B, L, patch values], channel-last, in the compute dtype.

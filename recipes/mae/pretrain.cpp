@@ -16,8 +16,8 @@ namespace {
 constexpr float kGrey = 0.5f;     // of hidden patches, before normalisation
 constexpr double kVarEps = 1e-6;  // of normalised targets (spec mae.md 2.6)
 
-// Predictions of normalised patches say shape and contrast relative to the true patch: give them its mean and deviation back,
-// as the official visualisation does.
+// Predictions of normalised patches say shape and contrast relative to the true patch: give them its mean and
+// deviation back, as the official visualisation does.
 void undo_normalisation(const Tensor& pred, const Tensor& truth) {
   const int64_t p = pred.dim(2), patches = pred.numel() / p;
   for (int64_t n = 0; n < patches; ++n) {

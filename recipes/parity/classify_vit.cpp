@@ -1,4 +1,5 @@
-// Parity of the plain ViT as a classifier (fixtures cls_vit_*): soft targets, injected stochastic depth, layer-wise rates.
+// Parity of the plain ViT as a classifier (fixtures cls_vit_*): soft targets, injected stochastic depth,
+// layer-wise rates.
 #include "autograd/tape.h"
 #include "engine/check.h"
 #include "models/vit.h"
@@ -37,7 +38,8 @@ VitConfig read_config(const Options& o) {
   return c;
 }
 
-// lam * onehot(label) + (1 - lam) * onehot(label of the mirrored sample), smoothed: on = 1 - s + s/K, off = s/K.
+// lam * onehot(label) + (1 - lam) * onehot(label of the mirrored sample), smoothed: on = 1 - s + s/K, off =
+// s/K.
 Tensor soft_targets(const Tensor& labels, int64_t classes, double lam, double smoothing) {
   const int64_t b = labels.numel();
   const Tensor t({b, classes}, DType::f32);

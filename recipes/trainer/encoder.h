@@ -19,8 +19,9 @@ VitConfig described_encoder(const CheckpointInfo& info, const std::string& path)
 
 class Encoder {
  public:
-  // RUN: a run folder, a step folder or a checkpoint file, with its weights. "random:RUN": the same encoder with fresh
-  // weights (`seed`). "raw:RUN": pixels, sized and normalised as that run's. "raw": pixels as the caller says.
+  // RUN: a run folder, a step folder or a checkpoint file, with its weights. "random:RUN": the same encoder
+  // with fresh weights (`seed`). "raw:RUN": pixels, sized and normalised as that run's. "raw": pixels as the
+  // caller says.
   Encoder(const std::string& spec, Precision precision, uint64_t seed);
 
   bool raw() const { return vit_ == nullptr; }
@@ -28,8 +29,8 @@ class Encoder {
   const CheckpointInfo& info() const { return info_; }
   const VitConfig& config() const { return config_; }
 
-  // images [B, C, H, W] f32, normalised -> [B, D] f32: class token or mean of the patch tokens after the last norm; raw: the
-  // pixels in order.
+  // images [B, C, H, W] f32, normalised -> [B, D] f32: class token or mean of the patch tokens after the last
+  // norm; raw: the pixels in order.
   Tensor features(const Tensor& images, Pool pool) const;
 
  private:

@@ -8,8 +8,8 @@
 namespace tessera {
 namespace {
 
-// Protocol of spec evaluation.md section 5: shorter side to 256/224 of the size, centre crop. Pictures below 64 pixels are
-// data sets like MNIST's, used whole.
+// Protocol of spec evaluation.md section 5: shorter side to 256/224 of the size, centre crop. Pictures below
+// 64 pixels are data sets like MNIST's, used whole.
 TransformOptions evaluation_transform(const EvaluationData& d, int height, int width, int channels) {
   TransformOptions t;
   t.height = height;

@@ -1,4 +1,5 @@
-// What kNN and linear probing share: one protocol from an encoder and two labelled sources to two sets of features.
+// What kNN and linear probing share: one protocol from an encoder and two labelled sources to two sets of
+// features.
 #pragma once
 
 #include <string>
@@ -57,8 +58,8 @@ struct Features {
   std::string description;  // "mean of patch tokens, runs/a (mae vit_base_patch16, step 800), 768 wide"
 };
 
-// Throws Error(config) for a missing or contradictory setting, Error(data) or Error(checkpoint) for what cannot be read,
-// and when the two sources have different numbers of classes.
+// Throws Error(config) for a missing or contradictory setting, Error(data) or Error(checkpoint) for what
+// cannot be read, and when the two sources have different numbers of classes.
 Features evaluate_features(const EvaluationSettings& settings);
 
 // Labels as the evaluation kernels take them: [N] i32.

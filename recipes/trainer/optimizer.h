@@ -1,4 +1,5 @@
-// Optimizer: AdamW over a store's slabs, with decay groups and layer-wise rates taken from the parameters themselves.
+// Optimizer: AdamW over a store's slabs, with decay groups and layer-wise rates taken from the parameters
+// themselves.
 #pragma once
 
 #include <vector>
@@ -16,16 +17,16 @@ class Optimizer {
   // (spec evaluation.md section 3).
   Optimizer(ParamStore& store, const AdamWOptions& options, double layer_decay = 1.0);
 
-  // One update at rate `lr` with the gradients of this step (which it completes: see ParamStore::finish_gradients).
-  // max_norm > 0 clips the global norm. A non-finite gradient changes nothing.
+  // One update at rate `lr` with the gradients of this step (which it completes: see
+  // ParamStore::finish_gradients). max_norm > 0 clips the global norm. A non-finite gradient changes nothing.
   void step(double lr, double max_norm = 0);
 
   // Of the latest step: global norm before clipping, and whether the update was skipped.
   double grad_norm() const { return norm_.item(); }
   bool skipped() const;
 
-  // Moments as exp_avg.<name>, exp_avg_sq.<name>, and the count of updates as "step". Loading throws Error(checkpoint) naming
-  // what is missing or of another shape.
+  // Moments as exp_avg.<name>, exp_avg_sq.<name>, and the count of updates as "step". Loading throws
+  // Error(checkpoint) naming what is missing or of another shape.
   SafeTensors state() const;
   void load_state(const SafeTensors& state);
 

@@ -1,6 +1,6 @@
-// parity: what the official code computed (a fixture file) against what Tessera computes. A recipe brings its cases in
-// recipes/<recipe>/fixture.cpp; they are dispatched on the file's own `__metadata__.config`, never on its name.
-// Limits are those of the fixtures' README: "how tight to compare".
+// parity: what the official code computed (a fixture file) against what Tessera computes. A recipe brings its
+// cases in recipes/<recipe>/fixture.cpp; they are dispatched on the file's own `__metadata__.config`, never
+// on its name. Limits are those of the fixtures' README: "how tight to compare".
 #pragma once
 
 #include <functional>
@@ -20,7 +20,8 @@ class UnknownOption : public Error {
   explicit UnknownOption(const std::string& what) : Error(ErrorKind::config, what) {}
 };
 
-// The JSON of __metadata__.config. Reading a key marks it; a key that no case reads is an option we do not know.
+// The JSON of __metadata__.config. Reading a key marks it; a key that no case reads is an option we do not
+// know.
 class Options {
  public:
   // Throws Error(checkpoint) when `text` is not a JSON object.
@@ -80,8 +81,8 @@ class ParityFile {
               double relative = 2e-5);  // 50 tol + relative |ref|
   void final_value(const std::string& key, const Tensor& got,
                    double share = 0.98);  // 50 tol + 1e-4 max|ref| for that share
-  // grad.<name>; elements [zero_begin, zero_end) are zero in exact arithmetic: 1e-6 of the file's largest gradient.
-  // Under bf16: cosine of the rest at least 0.999.
+  // grad.<name>; elements [zero_begin, zero_end) are zero in exact arithmetic: 1e-6 of the file's largest
+  // gradient. Under bf16: cosine of the rest at least 0.999.
   void gradient(const std::string& name, const Tensor& got, int64_t zero_begin = 0, int64_t zero_end = 0);
   // out.loss: like tensor(); under bf16 1e-2 relative.
   void loss(const std::string& key, double got);
@@ -104,13 +105,14 @@ class ParityFile {
   double largest_gradient_ = -1;
 };
 
-// Fills a store from param.<name>: every parameter must be there in its shape, and no other. Ends with changed().
+// Fills a store from param.<name>: every parameter must be there in its shape, and no other. Ends with
+// changed().
 void load_parameters(ParamStore& store, ParityFile& file);
 // Compares grad.<name> of every trained parameter. The middle third of a *.qkv.bias is the key part.
 void compare_gradients(ParamStore& store, ParityFile& file);
-// The file's optimiser for its number of steps: out.grad_norm, after.loss and final.<name>. `loss` computes the loss and the
-// gradients of the present parameters; the gradients of the first step are already there. Knows AdamW with decay by
-// dimension, with layer-wise groups, and a clip norm.
+// The file's optimiser for its number of steps: out.grad_norm, after.loss and final.<name>. `loss` computes
+// the loss and the gradients of the present parameters; the gradients of the first step are already there.
+// Knows AdamW with decay by dimension, with layer-wise groups, and a clip norm.
 void train_and_compare(ParamStore& store, ParityFile& file, const std::function<double()>& loss);
 
 // One kind of fixture.

@@ -11,7 +11,8 @@
 namespace tessera {
 namespace {
 
-// The groups of a fine-tuning fixture say rate and decay per parameter: they must be what the store itself derives.
+// The groups of a fine-tuning fixture say rate and decay per parameter: they must be what the store itself
+// derives.
 void check_groups(const Options& optimizer, ParamStore& store, double lr, double decay, double layer_decay) {
   int deepest = 0;
   for (const Param& p : store.params()) deepest = std::max(deepest, p.depth);

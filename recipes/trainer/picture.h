@@ -12,7 +12,8 @@ namespace tessera {
 Picture to_picture(const Tensor& images, int64_t b, const std::vector<float>& mean,
                    const std::vector<float>& std);
 
-// A grid of pictures of one size, `gap` white pixels between them, each enlarged `zoom` times (nearest neighbour).
+// A grid of pictures of one size, `gap` white pixels between them, each enlarged `zoom` times (nearest
+// neighbour).
 Picture tile(const std::vector<std::vector<Picture>>& rows, int gap = 2, int zoom = 1);
 
 }  // namespace tessera

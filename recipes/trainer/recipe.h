@@ -24,15 +24,17 @@ class Recipe {
   virtual ~Recipe() = default;
 
   virtual ParamStore& params() = 0;
-  // Loss of one batch, [1] f32, recorded on the current tape. May run a teacher under NoGrad, choose a mask, anything.
+  // Loss of one batch, [1] f32, recorded on the current tape. May run a teacher under NoGrad, choose a mask,
+  // anything.
   virtual Var loss(const Batch& batch, const Step& step) = 0;
   // After the optimiser has moved the parameters (HPM: the teacher follows).
   virtual void after_update(const Step&) {}
 
-  // What a checkpoint says of itself: recipe, model, parts, target, normalisation, sizes. The trainer adds step, epoch, seed
-  // and configuration.
+  // What a checkpoint says of itself: recipe, model, parts, target, normalisation, sizes. The trainer adds
+  // step, epoch, seed and configuration.
   virtual CheckpointInfo describe() const = 0;
-  // A picture of what the model does with the first samples of a batch, for the run's vis/ folder and TensorBoard.
+  // A picture of what the model does with the first samples of a batch, for the run's vis/ folder and
+  // TensorBoard.
   virtual std::optional<Picture> picture(const Batch&, const Step&) { return std::nullopt; }
 
   // Multiply-adds of one picture's forward pass, for --dry-run. 0: not known.

@@ -193,6 +193,8 @@ TEST_CASE("data/decode: limits are held before pixels are decoded") {
   std::string png = encode_png_as(test_picture(32, 32, 3, 9), {});
   const auto begin = std::chrono::steady_clock::now();
   CHECK(contains(refusal(jpeg), "exceed the limit of 178000000"));
+  for (const size_t at : {frame + 5, frame + 7}) jpeg[at] = '\x32', jpeg[at + 1] = '\xc8';  // 13000 x 13000
+  CHECK(contains(refusal(jpeg), "cannot hold"));
 
   DecodeLimits small;
   small.max_side = 31;

@@ -1,6 +1,6 @@
 // OpCase: one table per op (tests/ops/<op>.cpp), from which the harness asks these questions:
 //   1 forward against the double-precision reference, f32 and bf16
-//   2 gradients against central differences of that reference; twice the gradient where an input is used twice
+//   2 gradients against central differences of that reference; twice as much where used twice
 //   3 (the reference is plain loops in double: no engine code)
 //   4 wrong shapes and dtypes throw, and the text names the op
 //   5 guard bytes intact, every output element written

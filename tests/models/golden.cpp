@@ -1,4 +1,5 @@
-// Golden numbers of spec mae.md section 8 and vit.md section 9 (a tiny model filled by formula), and of mae.md section 2.2.
+// Golden numbers of spec mae.md section 8 and vit.md section 9 (a tiny model filled by formula), and of
+// mae.md section 2.2.
 #include <doctest/doctest.h>
 
 #include <cmath>

@@ -1,4 +1,5 @@
-// Every fixture in tests/golden that a parity case serves, at the limits of the fixtures' README; models in bf16 as well.
+// Every fixture in tests/golden that a parity case serves, at the limits of the fixtures' README; models in
+// bf16 as well.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
