@@ -26,7 +26,6 @@ double seconds_since(Clock::time_point t) { return std::chrono::duration<double>
 // How far a run goes and where in the data a step stands. Everything follows from the step number.
 struct Plan {
   int64_t steps_per_epoch = 0;  // optimiser steps
-  int64_t micro_per_epoch = 0;  // batches that fit in an epoch: what the schedule counts by (spec mae.md 4.2)
   int64_t steps = 0;
   int64_t accumulate = 1;
   int64_t save_every = 0, picture_every = 0;
@@ -34,18 +33,18 @@ struct Plan {
 
   int64_t epoch(int64_t step) const { return step / steps_per_epoch; }
   int64_t batch_in_epoch(int64_t step) const { return step % steps_per_epoch * accumulate; }
-  // The epoch as the schedule sees it, at the first micro-step of a step.
+  // The epoch as the schedule sees it (spec mae.md 4.2). Counted in optimiser steps, not in batches: the same where
+  // accumulation divides an epoch's batches, and else what makes accumulation equal the large batch.
   double tau(int64_t step) const {
     return static_cast<double>(epoch(step)) +
-           static_cast<double>(batch_in_epoch(step)) / static_cast<double>(micro_per_epoch);
+           static_cast<double>(step % steps_per_epoch) / static_cast<double>(steps_per_epoch);
   }
 };
 
 Plan make_plan(const Training& t, int64_t pictures) {
   Plan p;
   p.accumulate = t.train.accumulate;
-  p.micro_per_epoch = pictures / t.train.batch;
-  p.steps_per_epoch = p.micro_per_epoch / p.accumulate;
+  p.steps_per_epoch = pictures / t.train.batch / p.accumulate;
   if (p.steps_per_epoch == 0) {
     fail(ErrorKind::config,
          "train.batch {} x train.accumulate {} is more than the {} pictures of {}; lower one of them",
