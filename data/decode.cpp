@@ -202,8 +202,8 @@ void decode_jpeg(File file, const std::string& name, int channels, const ChooseB
   const int components = info.num_components;
   if (components != 1 && components != 3 && components != 4)
     refuse(name, fmt::format("a JPEG of {} components", components));
-  // A Huffman code spends a bit at least on every block of 64 pixels: a small file cannot hold a large picture,
-  // nor make libjpeg take memory for one.
+  // A Huffman code spends a bit at least on every block of 64 pixels: a small file cannot hold a large
+  // picture, nor make libjpeg take memory for one.
   if (!info.arith_code && int64_t{info.image_height} * info.image_width / 512 > std::ssize(file)) {
     refuse(name, fmt::format("truncated JPEG ({} bytes cannot hold {} x {} pixels)", file.size(),
                              info.image_height, info.image_width));
