@@ -12,24 +12,12 @@ namespace {
 
 MaeConfig read_config(const Options& o, const Tensor& images) {
   MaeConfig c;
-  const std::vector<double> size = o.numbers("img_size"), patch = o.numbers("patch_size");
-  c.encoder.image_h = static_cast<int64_t>(size.front());
-  c.encoder.image_w = static_cast<int64_t>(size.back());
-  c.encoder.patch_h = static_cast<int64_t>(patch.front());
-  c.encoder.patch_w = static_cast<int64_t>(patch.back());
-  c.encoder.channels = o.has("in_chans") ? o.integer("in_chans") : 3;
-  c.encoder.dim = o.integer("embed_dim");
-  c.encoder.depth = o.integer("depth");
-  c.encoder.heads = static_cast<int>(o.integer("num_heads"));
-  c.encoder.mlp_ratio = o.number("mlp_ratio");
-  c.encoder.eps = static_cast<float>(o.number("ln_eps"));
+  c.encoder = read_vit(o, images.shape());
   c.decoder.dim = o.integer("decoder_embed_dim");
   c.decoder.depth = o.integer("decoder_depth");
   c.decoder.heads = static_cast<int>(o.integer("decoder_num_heads"));
   c.mask_ratio = o.number("mask_ratio");
   c.normalize_target = o.flag("norm_pix_loss");
-  if (o.has("qkv_bias") && !o.flag("qkv_bias")) throw UnknownOption("parity: qkv_bias = false is not known");
-  o.require("batch", static_cast<double>(images.dim(0)));
   return c;
 }
 

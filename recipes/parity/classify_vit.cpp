@@ -15,31 +15,22 @@ bool serves(const Options& o) {
          o.has("global_pool");
 }
 
-VitConfig read_config(const Options& o) {
-  VitConfig c;
-  const std::vector<double> input = o.numbers("input"), size = o.numbers("img_size"),
-                            patch = o.numbers("patch_size");
-  if (input.size() != 4) throw UnknownOption("parity: input must be [B, C, H, W]");
-  c.channels = static_cast<int64_t>(input[1]);
-  if (o.has("in_chans")) o.require("in_chans", input[1]);
-  c.image_h = static_cast<int64_t>(size.front());
-  c.image_w = static_cast<int64_t>(size.back());
-  c.patch_h = static_cast<int64_t>(patch.front());
-  c.patch_w = static_cast<int64_t>(patch.back());
-  c.dim = o.integer("embed_dim");
-  c.depth = o.integer("depth");
-  c.heads = static_cast<int>(o.integer("num_heads"));
-  c.mlp_ratio = o.number("mlp_ratio");
-  c.eps = static_cast<float>(o.number("ln_eps"));
+VitConfig read_config(const Options& o, const Tensor& images) {
+  VitConfig c = read_vit(o, images.shape());
   c.drop_path = o.number("drop_path_rate");
-  if (o.has("qkv_bias") && !o.flag("qkv_bias")) throw UnknownOption("parity: qkv_bias = false is not known");
-  o.require("batch", input[0]);
+  const std::vector<double> input = o.numbers("input");
+  TS_CHECK(input.size() == 4, "parity: input must be [B, C, H, W]");
+  for (int i = 0; i < 4; ++i) {
+    if (static_cast<double>(images.dim(i)) != input[static_cast<size_t>(i)])
+      fail(ErrorKind::checkpoint, "parity: input.images is {}, unlike the option input",
+           images.shape().str());
+  }
   o.ignore({"loss"});
   return c;
 }
 
-// lam * onehot(label) + (1 - lam) * onehot(label of the mirrored sample), smoothed: on = 1 - s + s/K, off =
-// s/K.
+// lam * onehot(label) + (1 - lam) * onehot(label of the mirrored sample), smoothed: on = 1 - s + s/K,
+// off = s/K.
 Tensor soft_targets(const Tensor& labels, int64_t classes, double lam, double smoothing) {
   const int64_t b = labels.numel();
   const Tensor t({b, classes}, DType::f32);
@@ -68,7 +59,8 @@ Pass training_pass(const Tensor& draws) {
 
 void run(ParityFile& file) {
   const Options& o = file.config();
-  const VitConfig config = read_config(o);
+  const Tensor images = file.read("input.images");
+  const VitConfig config = read_config(o, images);
   const int64_t classes = o.integer("num_classes");
   const Pool pool = o.flag("global_pool") ? Pool::mean : Pool::class_token;
   ParamStore store(file.precision());
@@ -76,7 +68,6 @@ void run(ParityFile& file) {
   store.freeze(0);
   load_parameters(store, file);
 
-  const Tensor images = file.read("input.images");
   const Tensor target = soft_targets(file.read("input.labels"), classes, o.number("mixup_lam"),
                                      o.number("label_smoothing"));
   file.tensor("out.target", target);

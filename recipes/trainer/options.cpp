@@ -19,6 +19,16 @@ struct Options::Impl {
   [[noreturn]] static void wrong_type(const std::string& key, const char* wanted) {
     throw UnknownOption("parity: option \"" + key + "\" is no " + wanted);
   }
+  static std::vector<double> numbers(const std::string& key, const nlohmann::json& v) {
+    if (v.is_number()) return {v.get<double>()};
+    if (!v.is_array()) wrong_type(key, "list of numbers");
+    std::vector<double> all;
+    for (const auto& e : v) {
+      if (!e.is_number()) wrong_type(key, "list of numbers");
+      all.push_back(e.get<double>());
+    }
+    return all;
+  }
 };
 
 Options::Options(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -35,6 +45,8 @@ bool Options::is_null(const std::string& key) const {
   impl_->read.insert(key);
   return !has(key) || impl_->json[key].is_null();
 }
+
+bool Options::is_text(const std::string& key) const { return has(key) && impl_->json[key].is_string(); }
 
 int64_t Options::integer(const std::string& key) const {
   const auto& v = impl_->at(key);
@@ -63,14 +75,14 @@ std::string Options::text(const std::string& key) const {
 }
 
 std::vector<double> Options::numbers(const std::string& key) const {
+  return Impl::numbers(key, impl_->at(key));
+}
+
+std::vector<std::vector<double>> Options::tuples(const std::string& key) const {
   const auto& v = impl_->at(key);
-  if (v.is_number()) return {v.get<double>()};
-  if (!v.is_array()) Impl::wrong_type(key, "list of numbers");
-  std::vector<double> all;
-  for (const auto& e : v) {
-    if (!e.is_number()) Impl::wrong_type(key, "list of numbers");
-    all.push_back(e.get<double>());
-  }
+  if (!v.is_array()) Impl::wrong_type(key, "list of lists");
+  std::vector<std::vector<double>> all;
+  for (const auto& e : v) all.push_back(Impl::numbers(key, e));
   return all;
 }
 
@@ -128,12 +140,10 @@ void Options::ignore(const std::vector<std::string>& keys) const {
   impl_->read.insert(keys.begin(), keys.end());
 }
 
-std::vector<std::string> Options::unread() const {
-  std::vector<std::string> left;
+void Options::require_all_read(const std::string& path) const {
   for (const std::string& key : keys()) {
-    if (!impl_->read.contains(key)) left.push_back(key);
+    if (!impl_->read.contains(key)) throw UnknownOption("parity: option \"" + path + key + "\" is not known");
   }
-  return left;
 }
 
 }  // namespace tessera

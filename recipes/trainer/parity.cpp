@@ -95,11 +95,16 @@ void ParityFile::within(const std::string& key, const Tensor& got, double absolu
     rows_.push_back({key, largest_difference(g, w), absolute + relative_to_max * largest(w), ""});
     return;
   }
-  ParityRow worst{key, 0, absolute + relative_to_max * largest(w), ""};
-  for (size_t i = 0; i < w.size(); ++i) {  // each element has its own limit: report the worst share of it
-    const double limit = absolute + relative_to_max * largest(w) + per_element * std::fabs(w[i]);
-    const double d = std::fabs(g[i] - w[i]);
-    if (!(d * worst.limit <= worst.error * limit) || i == 0) worst = {key, d, limit, ""};
+  const double common = absolute + relative_to_max * largest(w);
+  ParityRow worst{key, 0, common, ""};
+  double worst_share = -1;  // each element has its own limit: report the one that uses most of it
+  for (size_t i = 0; i < w.size(); ++i) {
+    const double limit = common + per_element * std::fabs(w[i]), d = std::fabs(g[i] - w[i]);
+    const double share = d == 0 ? 0 : std::isnan(d) ? INFINITY : d / limit;
+    if (share > worst_share) {
+      worst = {key, d, limit, ""};
+      worst_share = share;
+    }
   }
   rows_.push_back(worst);
 }
@@ -226,8 +231,7 @@ ParityFile run_parity(const std::string& path, Precision precision) {
     config.ignore({"case", "repo", "file", "cls", "lib", "timm", "torch", "torchvision", "pil", "seed",
                    "dtype", "threads", "note", "what", "tolerance", "no_grad_params", "zero_grad_params",
                    "small_residual_stream"});
-    for (const std::string& key : config.unread())
-      throw UnknownOption("parity: option \"" + key + "\" is not known");
+    config.require_all_read();
     return file;
   }
   throw UnknownOption(fmt::format("parity: no case serves \"{}\"{}",

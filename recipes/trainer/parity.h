@@ -14,6 +14,8 @@
 
 namespace tessera {
 
+struct VitConfig;
+
 // An option that this build does not know: parity leaves with 2.
 class UnknownOption : public Error {
  public:
@@ -31,12 +33,14 @@ class Options {
 
   bool has(const std::string& key) const;
   bool is_null(const std::string& key) const;  // absent or null; marks it
+  bool is_text(const std::string& key) const;
   // Each throws UnknownOption when the key is absent or of another type.
   int64_t integer(const std::string& key) const;
   double number(const std::string& key) const;
   bool flag(const std::string& key) const;
   std::string text(const std::string& key) const;
-  std::vector<double> numbers(const std::string& key) const;  // a list of numbers, or one number
+  std::vector<double> numbers(const std::string& key) const;              // a list of numbers, or one number
+  std::vector<std::vector<double>> tuples(const std::string& key) const;  // a list of lists of numbers
   std::vector<std::string> texts(const std::string& key) const;
   Options object(const std::string& key) const;  // marks the whole
   std::vector<Options> objects(const std::string& key) const;
@@ -45,7 +49,8 @@ class Options {
   void require(const std::string& key, double value) const;
   void require(const std::string& key, const std::string& value) const;
   void ignore(const std::vector<std::string>& keys) const;
-  std::vector<std::string> unread() const;
+  // Throws UnknownOption naming a key that nobody has read; `path` stands before it ("optimizer.").
+  void require_all_read(const std::string& path = "") const;
 
  private:
   struct Impl;
@@ -105,6 +110,9 @@ class ParityFile {
   double largest_gradient_ = -1;
 };
 
+// The sizes of a plain ViT: img_size, patch_size (a number, or [H, W]), in_chans, embed_dim, depth,
+// num_heads, mlp_ratio, ln_eps, batch; they must agree with `images` [B, C, H, W].
+VitConfig read_vit(const Options& o, const Shape& images);
 // Fills a store from param.<name>: every parameter must be there in its shape, and no other. Ends with
 // changed().
 void load_parameters(ParamStore& store, ParityFile& file);

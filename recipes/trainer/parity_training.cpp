@@ -45,8 +45,7 @@ void train_and_compare(ParamStore& store, ParityFile& file, const std::function<
   if (layer_decay != 1.0) check_groups(optimizer, store, lr, decay, layer_decay);
   optimizer.ignore({"groups"});
   Optimizer adamw(store, {betas[0], betas[1], optimizer.number("eps"), decay}, layer_decay);
-  for (const std::string& key : optimizer.unread())
-    throw UnknownOption("parity: option optimizer." + key + " is not known");
+  optimizer.require_all_read("optimizer.");
   const double max_norm = o.is_null("grad_clip_norm") ? 0 : o.number("grad_clip_norm");
 
   std::vector<double> losses;
