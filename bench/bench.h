@@ -6,20 +6,20 @@
 
 namespace tessera::bench {
 
-// The machine's measured rates, the roof over every figure below. 0: no such instruction in this build.
-struct Roof {
-  double f32 = 0, bf16 = 0;  // GFLOP/s of multiply-add, bf16 with f32 sums
-  double read = 0,
-         copy = 0;  // GB/s of memory far larger than the caches; a copy counts what it reads and writes
-};
-
 // Seconds: of this thread's CPU when one thread runs (a busy machine then costs nothing), else of the clock.
 double now(int threads);
 
-// Best rate of several repeats of a loop of about a millisecond on `threads` threads, GFLOP/s.
+// Best GFLOP/s over several repeats of a loop of about a millisecond: multiply-add in f32, or of bf16 with
+// f32 sums. 0 where this build has no such instruction.
 double multiply_peak(bool bf16, int threads, int repeats);
-// All of it, in about a quarter of a second.
-Roof measure_roof(int threads);
+
+// Best GB/s over several repeats of three passes over a working set of `bytes`: reading it, copying one half
+// to the other, and changing it in place; what is read and what is written both count.
+struct MemoryRates {
+  double read = 0, copy = 0, update = 0;
+  double best() const;
+};
+MemoryRates memory_peak(double bytes, int threads, int repeats);
 
 // `bench roof`: the roof for 1..n threads.
 int run_roof(int most_threads);

@@ -25,7 +25,9 @@ struct Row {
   std::string op, name, pass;
   DType dtype = DType::f32;
   double seconds = 0, bytes = 0, flops = 0;
-  double peak = 0;  // GFLOP/s measured between this row's repeats
+  // Measured between this row's repeats: GFLOP/s, and the memory at a working set of this row's size.
+  double peak = 0;
+  MemoryRates memory;
 };
 
 // The tighter of the two roofs is the relevant one: the op cannot be faster than that.
@@ -33,9 +35,9 @@ struct Share {
   bool compute = false;
   double value = 0;
 };
-Share share(const Row& r, const Roof& roof) {
+Share share(const Row& r) {
   const double compute = r.peak > 0 ? r.flops / r.peak * 1e-9 : 0;
-  const double memory = r.bytes / std::max(roof.read, roof.copy) * 1e-9;
+  const double memory = r.bytes / r.memory.best() * 1e-9;
   return {compute > memory, std::max(compute, memory) / r.seconds};
 }
 
@@ -91,9 +93,13 @@ double bytes_of(const Bench& bench, DType t) {
   return all > 0 ? bench.bytes * (1 - 0.5 * following / all) : bench.bytes;
 }
 
-// Repeats for about `seconds`, the multiply loop in between: both see the same clock and neighbours.
+// Repeats for about `seconds`, the roof's loops in between: both see the same clock and neighbours.
 Row measure(const OpCase& op, const Bench& bench, DType t, bool backward, const OpsOptions& options) {
-  Row row{op.op, bench.name, backward ? "backward" : "forward", t};
+  Row row;
+  row.op = op.op;
+  row.name = bench.name;
+  row.pass = backward ? "backward" : "forward";
+  row.dtype = t;
   row.bytes = bytes_of(bench, t) * (backward ? 2 : 1);
   row.flops = bench.flops * (backward ? 2 : 1);
   Runner runner(bench, t);
@@ -106,13 +112,17 @@ Row measure(const OpCase& op, const Bench& bench, DType t, bool backward, const 
   const double end = now(0) + options.seconds;
   for (int i = 0; i < kLeast || now(0) < end; ++i) {
     row.peak = std::max(row.peak, multiply_peak(t == DType::bf16, options.threads, 1));
-    row.seconds = std::min(row.seconds, once());
+    const MemoryRates m = memory_peak(row.bytes, options.threads, 1);
+    row.memory = {std::max(row.memory.read, m.read), std::max(row.memory.copy, m.copy),
+                  std::max(row.memory.update, m.update)};
+    row.seconds = std::min(
+        {row.seconds, once(), once()});  // the second run finds its data in the caches again
   }
   return row;
 }
 
-nlohmann::json to_json(const Row& r, const Roof& roof) {
-  const Share s = share(r, roof);
+nlohmann::json to_json(const Row& r) {
+  const Share s = share(r);
   return {{"op", r.op},
           {"name", r.name},
           {"pass", r.pass},
@@ -121,27 +131,28 @@ nlohmann::json to_json(const Row& r, const Roof& roof) {
           {"bytes", r.bytes},
           {"flops", r.flops},
           {"peak_gflops", r.peak},
+          {"peak_gbs", r.memory.best()},
           {"share_of_roof", s.value},
           {"bound", s.compute ? "compute" : "memory"}};
 }
 
-void write_json(const std::string& path, const std::vector<Row>& rows, const Roof& roof, int threads) {
+void write_json(const std::string& path, const std::vector<Row>& rows, int threads) {
   nlohmann::json all = {{"cpu", cpu_name()}, {"commit", code_version()}, {"threads", threads}};
-  all["roof"] = {
-      {"f32_gflops", roof.f32}, {"bf16_gflops", roof.bf16}, {"read_gbs", roof.read}, {"copy_gbs", roof.copy}};
   all["rows"] = nlohmann::json::array();
-  for (const Row& r : rows) all["rows"].push_back(to_json(r, roof));
+  for (const Row& r : rows) all["rows"].push_back(to_json(r));
   std::ofstream out(path);
   out << all.dump(1) << "\n";
   out.close();
   if (!out) fail(ErrorKind::io, "{}: cannot be written; is the folder there and the disk not full?", path);
 }
 
-void print(const Row& r, const Roof& roof) {
-  const Share s = share(r, roof);
+void print(const Row& r) {
+  const Share s = share(r);
+  // A pass that only hands a gradient on moves nothing, and no share of it means anything.
+  const std::string part = s.value < 3 ? fmt::format("{:.0f}%", 100 * s.value) : "-";
   const std::string gflops = r.flops > 0 ? fmt::format("{:.1f}", r.flops / r.seconds * 1e-9) : "-";
-  fmt::print("{:<20}{:<34}{:<6}{:<9}{:>10.3f}{:>9.1f}{:>10}{:>7.0f}% of {}\n", r.op, r.name, name(r.dtype),
-             r.pass, r.seconds * 1e3, r.bytes / r.seconds * 1e-9, gflops, 100 * s.value,
+  fmt::print("{:<20}{:<38}{:<6}{:<9}{:>10.3f}{:>9.1f}{:>10}{:>8} of {}\n", r.op, r.name, name(r.dtype),
+             r.pass, r.seconds * 1e3, r.bytes / r.seconds * 1e-9, gflops, part,
              s.compute ? "compute" : "memory");
   std::fflush(stdout);
 }
@@ -150,11 +161,8 @@ void print(const Row& r, const Roof& roof) {
 
 int run_ops(const OpsOptions& options) {
   set_threads(options.threads);
-  const Roof roof = measure_roof(options.threads);
-  fmt::print("{}, {} thread{}: f32 {:.0f} GFLOP/s, bf16 {:.0f} GFLOP/s, read {:.1f} GB/s, copy {:.1f} GB/s\n",
-             cpu_name(), options.threads, options.threads == 1 ? "" : "s", roof.f32, roof.bf16, roof.read,
-             roof.copy);
-  fmt::print("{:<20}{:<34}{:<6}{:<9}{:>10}{:>9}{:>10}{:>8}\n", "op", "size", "type", "pass", "ms", "GB/s",
+  fmt::print("{}, {} thread{}\n", cpu_name(), options.threads, options.threads == 1 ? "" : "s");
+  fmt::print("{:<20}{:<38}{:<6}{:<9}{:>10}{:>9}{:>10}{:>8}\n", "op", "size", "type", "pass", "ms", "GB/s",
              "GFLOP/s", "roof");
   std::vector<Row> rows;
   for (const OpCase* op : test::op_cases()) {
@@ -165,13 +173,13 @@ int run_ops(const OpsOptions& options) {
         for (bool backward : {false, true}) {
           if (backward && !bench.backward) continue;
           rows.push_back(measure(*op, bench, t, backward, options));
-          print(rows.back(), roof);
+          print(rows.back());
         }
       }
     }
   }
-  if (rows.empty()) fail(ErrorKind::config, "bench ops: no op's name contains \"{}\"", options.filter);
-  if (!options.json.empty()) write_json(options.json, rows, roof, options.threads);
+  if (rows.empty()) fail(ErrorKind::config, "no op's name contains \"{}\"", options.filter);
+  if (!options.json.empty()) write_json(options.json, rows, options.threads);
   return 0;
 }
 

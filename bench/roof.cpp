@@ -18,7 +18,9 @@ namespace {
 constexpr int kChains = 16;        // independent sums: two units times a latency of four to eight cycles
 constexpr int64_t kRounds = 4096;  // of one task
 constexpr int64_t kTasks = 16;     // per thread: about a millisecond in all
-constexpr int64_t kBytes = 128 << 20;
+constexpr int64_t kLargest = 128 << 20;  // bytes; several times the last cache
+constexpr int64_t kLeast = 1 << 20;      // bytes between two looks at the clock
+constexpr int64_t kTask = 256 << 10;     // bytes
 
 std::atomic<float> sink{0};  // results go here, so that no loop can be left out
 
@@ -52,28 +54,24 @@ constexpr bool kHasBf16 = false;
 void multiply_bf16() {}
 #endif
 
-// Best GB/s of `repeats` runs of f, each of which moves `bytes`.
-template <class F> double memory_rate(int threads, int repeats, double bytes, const F& f) {
-  double best = 1e9;
-  for (int i = 0; i < repeats; ++i) {
-    const double start = now(threads);
-    f();
-    best = std::min(best, now(threads) - start);
-  }
-  return bytes / best * 1e-9;
+// Runs f(begin, end) over n floats in tasks, often enough to be timed. GB/s, for `per_float` bytes each.
+template <class F> double memory_rate(int64_t n, int64_t per_float, int threads, const F& f) {
+  const int64_t rounds = std::max<int64_t>(1, kLeast / (n * 4));
+  const double start = now(threads);
+  for (int64_t r = 0; r < rounds; ++r) parallel_for(n, kTask / 4, f);
+  return static_cast<double>(rounds * n * per_float) / (now(threads) - start) * 1e-9;
 }
 
-// Four streams at a time: one does not saturate a core's share of the memory.
-float read_all(const float* p, int64_t n) {
-  const int64_t quarter = n / 4;
+void read_floats(const float* p, int64_t n) {
   f32x16 a, b, c, d;
-  for (int64_t i = 0; i + kLanes <= quarter; i += kLanes) {
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
     a = a + load(p + i);
-    b = b + load(p + quarter + i);
-    c = c + load(p + 2 * quarter + i);
-    d = d + load(p + 3 * quarter + i);
+    b = b + load(p + i + kLanes);
+    c = c + load(p + i + 2 * kLanes);
+    d = d + load(p + i + 3 * kLanes);
   }
-  return sum(a + b) + sum(c + d);
+  sink.store(sum(a + b) + sum(c + d), std::memory_order_relaxed);
 }
 
 std::string rate(double r) { return r > 0 ? fmt::format("{:.1f}", r) : std::string("-"); }
@@ -98,36 +96,41 @@ double multiply_peak(bool bf16, int threads, int repeats) {
   return flops / best * 1e-9;
 }
 
-Roof measure_roof(int threads) {
-  Roof roof;
-  roof.f32 = multiply_peak(false, threads, 30);
-  roof.bf16 = multiply_peak(true, threads, 30);
-  const Tensor buffer({kBytes / 4}, DType::f32, Device::cpu(), "bench");
-  fill(buffer, 0);  // pages exist before the clock starts
+double MemoryRates::best() const { return std::max({read, copy, update}); }
+
+MemoryRates memory_peak(double bytes, int threads, int repeats) {
+  static const Tensor buffer = [] {
+    const Tensor t({kLargest / 4}, DType::f32, Device::cpu(), "bench");
+    fill(t, 0);  // pages exist before the clock starts
+    return t;
+  }();
   float* p = buffer.data<float>();
-  const int64_t n = buffer.numel(), half = n / 2, task = n / 32;
-  roof.read = memory_rate(threads, 8, static_cast<double>(kBytes), [&] {
-    parallel_for(n, task, [&](int64_t begin, int64_t end) {
-      sink.store(read_all(p + begin, end - begin), std::memory_order_relaxed);
+  const int64_t n = std::clamp(static_cast<int64_t>(bytes), int64_t{4096}, kLargest) / 128 * 32, half = n / 2;
+  MemoryRates best;
+  for (int i = 0; i < repeats; ++i) {
+    const double read = memory_rate(n, 4, threads, [&](int64_t b, int64_t e) { read_floats(p + b, e - b); });
+    const double copy = memory_rate(half, 8, threads, [&](int64_t b, int64_t e) {
+      for_lanes(e - b, [&](int64_t j, int lanes) { store(p + half + b + j, load(p + b + j, lanes), lanes); });
     });
-  });
-  roof.copy = memory_rate(threads, 8, static_cast<double>(kBytes), [&] {
-    parallel_for(half, task, [&](int64_t begin, int64_t end) {
-      for_lanes(end - begin, [&](int64_t i, int lanes) {
-        store(p + half + begin + i, load(p + begin + i, lanes), lanes);
+    const double update = memory_rate(n, 8, threads, [&](int64_t b, int64_t e) {
+      for_lanes(e - b, [&](int64_t j, int lanes) {
+        store(p + b + j, load(p + b + j, lanes) + f32x16(1.0f), lanes);
       });
     });
-  });
-  return roof;
+    best = {std::max(best.read, read), std::max(best.copy, copy), std::max(best.update, update)};
+  }
+  return best;
 }
 
 int run_roof(int most_threads) {
-  fmt::print("{:>8}{:>14}{:>14}{:>12}{:>12}\n", "threads", "f32 GFLOP/s", "bf16 GFLOP/s", "read GB/s",
-             "copy GB/s");
+  fmt::print("{:>8}{:>14}{:>14}{:>12}{:>12}{:>14}\n", "threads", "f32 GFLOP/s", "bf16 GFLOP/s", "read GB/s",
+             "copy GB/s", "update GB/s");
   for (int n = 1; n <= most_threads; ++n) {
     set_threads(n);
-    const Roof r = measure_roof(n);
-    fmt::print("{:>8}{:>14}{:>14}{:>12}{:>12}\n", n, rate(r.f32), rate(r.bf16), rate(r.read), rate(r.copy));
+    const double f32 = multiply_peak(false, n, 60), bf16 = multiply_peak(true, n, 60);
+    const MemoryRates m = memory_peak(kLargest, n, 12);
+    fmt::print("{:>8}{:>14}{:>14}{:>12}{:>12}{:>14}\n", n, rate(f32), rate(bf16), rate(m.read), rate(m.copy),
+               rate(m.update));
   }
   return 0;
 }
