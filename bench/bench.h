@@ -29,6 +29,7 @@ struct OpsOptions {
   int threads = 1;
   double seconds = 0.3;  // spent on each row
   std::string json;      // path; "" writes none
+  bool smoke = false;    // once each, to see that every row runs
 };
 // `bench ops`: the bench rows of every op's cases.
 int run_ops(const OpsOptions& options);

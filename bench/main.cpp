@@ -27,6 +27,7 @@ int main(int argc, char** argv) {
                   "default: as many as OpenMP would use; 1 is timed in CPU time")
       ->check(CLI::Range(1, 1024));
   ops->add_option("--seconds", options.seconds, "spent on each row")->check(CLI::PositiveNumber);
+  ops->add_flag("--smoke", options.smoke, "each row once: does it run?");
   ops->add_option("--json", options.json, "also write the figures to this file");
 
   try {

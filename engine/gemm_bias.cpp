@@ -14,8 +14,8 @@ constexpr int64_t kRowsPerBlock = 64;
 constexpr int64_t kRowsAtOnce = 8;
 constexpr int64_t kColumnsPerTask = 1024;  // of the second pass
 
-// out[j] = sum over rows of dy[r][j], eight rows at a time: memory is fast along rows, and eight of them touch
-// `out` only once.
+// out[j] = sum over rows of dy[r][j], eight rows at a time: memory is fast along rows, and eight of them
+// touch `out` only once.
 template <class T> void sum_rows(float* out, const T* dy, int64_t rows, int64_t n) {
   for (int64_t r = 0; r < rows; r += kRowsAtOnce) {
     const T* p = dy + r * n;
