@@ -1,6 +1,6 @@
 // f32x16: sixteen floats, written twice: AVX-512 intrinsics, or a plain array the compiler may vectorise
-// (-DTESSERA_PLAIN_SIMD=ON builds that one everywhere: the portable fallback, and a check on the first).
-// Also here: rows of f32 or bf16 to and from f32x16 with tails, exp, the normal tail, and sums in a fixed order.
+// (-DTESSERA_PLAIN_SIMD=ON builds that one everywhere: the portable fallback, and a check on the first). Also
+// here: rows of f32 or bf16 to and from f32x16 with tails, exp, the normal tail, and sums in a fixed order.
 #pragma once
 
 #include <cmath>
@@ -37,7 +37,8 @@ inline f32x16 max(f32x16 a, f32x16 b) { return _mm512_max_ps(a.v, b.v); }
 inline f32x16 min(f32x16 a, f32x16 b) { return _mm512_min_ps(a.v, b.v); }
 inline f32x16 abs(f32x16 a) { return _mm512_abs_ps(a.v); }
 inline f32x16 sqrt(f32x16 a) { return _mm512_sqrt_ps(a.v); }
-// 1/a to about 1 ulp for finite, normal a: an estimate and one Newton step, several times faster than a division.
+// 1/a to about 1 ulp for finite, normal a: an estimate and one Newton step, several times faster than a
+// division.
 inline f32x16 reciprocal(f32x16 a) {
   const __m512 r = _mm512_rcp14_ps(a.v);
   return _mm512_mul_ps(r, _mm512_fnmadd_ps(a.v, r, _mm512_set1_ps(2.0f)));
@@ -181,7 +182,8 @@ inline float max(f32x16 a) {
 
 #endif
 
-// e^x to about 1 ulp: 2^n times a degree-6 polynomial on |r| <= ln2/2. e^-inf = 0, NaN stays NaN (hence the operand order).
+// e^x to about 1 ulp: 2^n times a degree-6 polynomial on |r| <= ln2/2. e^-inf = 0, NaN stays NaN (hence the
+// operand order).
 inline f32x16 exp(f32x16 x) {
   const f32x16 clamped = max(f32x16(-104.0f), min(f32x16(89.0f), x));
   const f32x16 n = round(clamped * f32x16(1.44269504088896341f));
@@ -197,9 +199,9 @@ inline f32x16 exp(f32x16 x) {
   return scale2(p, n);
 }
 
-// 2^x to about 1 ulp: 2^floor(x) times a minimax polynomial in the fraction, exact at integers. 2^-inf = 0, NaN
-// stays NaN. Two thirds of the instructions of exp: where many are needed, fold log2(e) into a factor that is
-// there anyway.
+// 2^x to about 1 ulp: 2^floor(x) times a minimax polynomial in the fraction, exact at integers. 2^-inf = 0,
+// NaN stays NaN. Two thirds of the instructions of exp: where many are needed, fold log2(e) into a factor
+// that is there anyway.
 inline f32x16 exp2(f32x16 x) {
   const f32x16 r = fraction(x);
   f32x16 p = f32x16(2.1612915943e-4f);
@@ -216,9 +218,9 @@ inline f32x16 exp2(f32x16 x) {
 struct NormalTail {
   f32x16 tail, bell;
 };
-// tail / bell falls smoothly from 1/2 towards 1 / (w sqrt(2 pi)): a polynomial in t = 1 / (1 + 0.3 w), minimax in
-// relative error (7e-8 with these rounded coefficients; own fit). So the tail keeps its relative accuracy where
-// 1 - erf would cancel.
+// tail / bell falls smoothly from 1/2 towards 1 / (w sqrt(2 pi)): a polynomial in t = 1 / (1 + 0.3 w),
+// minimax in relative error (7e-8 with these rounded coefficients; own fit). So the tail keeps its relative
+// accuracy where 1 - erf would cancel.
 inline NormalTail normal_tail(f32x16 w) {
   const f32x16 bell = exp2(w * w * f32x16(-0.72134752044448170f));  // log2(e) / 2
   const f32x16 t = reciprocal(fma(w, f32x16(0.3f), f32x16(1.0f)));
@@ -234,8 +236,8 @@ inline NormalTail normal_tail(f32x16 w) {
   return {p * bell, bell};
 }
 
-// Calls f(offset, lanes) over a row of c elements; lanes is 16 except in the tail. Use load(p, lanes) and store(p, v, lanes):
-// inlined with the constant 16 they cost no mask.
+// Calls f(offset, lanes) over a row of c elements; lanes is 16 except in the tail. Use load(p, lanes) and
+// store(p, v, lanes): inlined with the constant 16 they cost no mask.
 template <class F>
 inline void for_lanes(int64_t c, F&& f) {
   int64_t i = 0;

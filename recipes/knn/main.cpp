@@ -22,11 +22,14 @@ struct KnnSettings {
 };
 
 int run(KnnSettings& s, const ConfigSources&, const Invocation&) {
-  const Features f = evaluate_features(s.evaluation);
-  print_to_stdout(fmt::format("{}; {} train, {} test, {} classes\n", f.description, f.train.labels.size(),
-                              f.test.labels.size(), f.train.classes));
-  for (const KnnScore& score : knn(f.train.features, label_tensor(f.train.labels), f.test.features,
-                                   label_tensor(f.test.labels), f.train.classes, s.options)) {
+  const Evaluation evaluation(s.evaluation);
+  const FeatureSet train = evaluation.features(s.evaluation.data.train);
+  const FeatureSet test = evaluation.features(s.evaluation.data.test);
+  require_same_classes(train, test);
+  print_to_stdout(fmt::format("{}, {} wide; {} train, {} test, {} classes\n", evaluation.description(),
+                              train.features.dim(1), train.labels.size(), test.labels.size(), train.classes));
+  for (const KnnScore& score : knn(train.features, label_tensor(train.labels), test.features,
+                                   label_tensor(test.labels), train.classes, s.options)) {
     const std::string top5 = std::isnan(score.top5) ? "" : fmt::format("  top-5 {:.2f} %", 100 * score.top5);
     print_to_stdout(fmt::format("k {:<4} top-1 {:.2f} %{}\n", score.k, 100 * score.top1, top5));
   }

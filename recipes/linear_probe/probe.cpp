@@ -127,28 +127,23 @@ Tensor ProbeHead::logits(const Tensor& features) const {
   return forward(features, BatchNormMode::evaluation).value();
 }
 
-ProbeResult linear_probe(const Tensor& train, const Tensor& train_labels, const Tensor& test,
-                         const Tensor& test_labels, int64_t classes, const ProbeOptions& options) {
-  check_samples(train, train_labels, classes, "train");
+ProbeResult linear_probe(const std::function<ProbeBatch(int64_t, int64_t)>& next, int64_t samples,
+                         const Tensor& test, const Tensor& test_labels, int64_t classes,
+                         const ProbeOptions& options) {
   check_samples(test, test_labels, classes, "test");
-  const int64_t n = train.dim(0), d = train.dim(1);
-  TS_CHECK(test.dim(1) == d, "linear_probe: train features are {}, test features {}", train.shape().str(),
-           test.shape().str());
-  if (n < 2 || test.dim(0) < 1)
-    fail(ErrorKind::data, "linear_probe: {} training and {} test samples; wanted 2 and 1 or more", n,
+  if (samples < 2 || test.dim(0) < 1)
+    fail(ErrorKind::data, "linear_probe: {} training and {} test samples; wanted 2 and 1 or more", samples,
          test.dim(0));
-
-  ProbeHead head(d, classes, options);
-  const int64_t batch = std::min(options.batch, n), steps = n / batch;
+  ProbeHead head(test.dim(1), classes, options);
+  const int64_t batch = std::min(options.batch, samples), steps = samples / batch;
   const Schedule schedule{scaled_lr(options.blr, batch), options.min_lr, options.warmup_epochs,
                           static_cast<double>(options.epochs)};
-  const Tensor x({batch, d}, DType::f32), y({batch}, DType::i32);
   double epoch_loss = 0;
   for (int64_t epoch = 0; epoch < options.epochs; ++epoch) {
     epoch_loss = 0;
     for (int64_t step = 0; step < steps; ++step) {
-      gather(x, y, train, train_labels, options.seed, epoch, step * batch);
-      const double loss = head.backward(x, y);
+      const ProbeBatch b = next(epoch, step);
+      const double loss = head.backward(b.features, b.labels);
       if (!std::isfinite(loss))
         fail(ErrorKind::non_finite,
              "linear_probe: the loss of epoch {}, step {} is {}; are the features finite?", epoch, step,
@@ -161,6 +156,20 @@ ProbeResult linear_probe(const Tensor& train, const Tensor& train_labels, const 
   ProbeResult result = score(head, test, test_labels);
   result.train_loss = epoch_loss;
   return result;
+}
+
+ProbeResult linear_probe(const Tensor& train, const Tensor& train_labels, const Tensor& test,
+                         const Tensor& test_labels, int64_t classes, const ProbeOptions& options) {
+  check_samples(train, train_labels, classes, "train");
+  const int64_t n = train.dim(0), d = train.dim(1), batch = std::min(options.batch, n);
+  TS_CHECK(test.dim(1) == d, "linear_probe: train features are {}, test features {}", train.shape().str(),
+           test.shape().str());
+  const Tensor x({batch, d}, DType::f32), y({batch}, DType::i32);
+  const auto next = [&](int64_t epoch, int64_t step) {
+    gather(x, y, train, train_labels, options.seed, epoch, step * batch);
+    return ProbeBatch{x, y};
+  };
+  return linear_probe(next, n, test, test_labels, classes, options);
 }
 
 }  // namespace tessera

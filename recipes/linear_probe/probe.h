@@ -60,6 +60,18 @@ struct ProbeResult {
   double train_loss = 0;      // mean over the last epoch
 };
 
+struct ProbeBatch {
+  Tensor features;  // [B,D] f32
+  Tensor labels;    // [B] i32
+};
+
+// Trains a head on the batches that `next(epoch, step)` gives, options.batch samples each, samples / batch of
+// them an epoch, and scores it on test features [M,D] f32 with labels [M] i32 below `classes`, each sample
+// once. Throws Error(data) on a label out of range, Error(non_finite) if the loss is not finite.
+ProbeResult linear_probe(const std::function<ProbeBatch(int64_t epoch, int64_t step)>& next, int64_t samples,
+                         const Tensor& test, const Tensor& test_labels, int64_t classes,
+                         const ProbeOptions& options);
+
 // Trains a head on train features and scores it on test features, each sample once.
 // train [N,D], test [M,D] f32; labels i32 [N] and [M], below `classes`. Every epoch visits the samples in
 // another order; its last incomplete batch is left out, as in the reference. The features are fixed, so there

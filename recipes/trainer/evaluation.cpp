@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/check.h"
+#include "ops/normalize_images/normalize_images.h"
 #include "recipes/trainer/trainer.h"
 
 namespace tessera {
@@ -37,42 +38,69 @@ int size_or(const char* key, int given, int64_t trained) {
   return static_cast<int>(n);
 }
 
+// Checks what must be set before anything is read.
+const EvaluationSettings& checked(const EvaluationSettings& s) {
+  if (s.encoder.empty()) fail(ErrorKind::config, "encoder is not set: a run, random:RUN, raw:RUN or raw");
+  if (s.data.train.empty() || s.data.test.empty()) {
+    fail(ErrorKind::config, "data.train and data.test must both be set");
+  }
+  apply_threads(s.threads);
+  return s;
+}
+
 }  // namespace
 
-Features evaluate_features(const EvaluationSettings& s) {
-  if (s.encoder.empty()) fail(ErrorKind::config, "encoder is not set: a run, random:RUN, raw:RUN or raw");
-  if (s.data.train.empty() || s.data.test.empty())
-    fail(ErrorKind::config, "data.train and data.test must both be set");
-  apply_threads(s.threads);
-  const Precision precision = s.precision == "bf16" ? Precision::bf16() : Precision::f32();
-  const Encoder encoder(s.encoder, precision, static_cast<uint64_t>(s.seed));
-  const CheckpointInfo& info = encoder.info();
-  const VitConfig& c = encoder.config();
+Evaluation::Evaluation(const EvaluationSettings& s)
+    : settings_(checked(s)),
+      encoder_(s.encoder, s.precision == "bf16" ? Precision::bf16() : Precision::f32(),
+               static_cast<uint64_t>(s.seed)),
+      pool_(s.features == "mean" ? Pool::mean : Pool::class_token) {
+  const CheckpointInfo& info = encoder_.info();
+  const VitConfig& c = encoder_.config();
   const bool known = !info.image_size.empty();
   const int height = size_or("height", s.data.height, known ? c.image_h : 0);
   const int width = size_or("width", s.data.width, known ? c.image_w : 0);
   const int channels = size_or("channels", s.data.channels, known ? c.channels : 0);
-  if (!encoder.raw() && (height != c.image_h || width != c.image_w || channels != c.channels)) {
+  if (!encoder_.raw() && (height != c.image_h || width != c.image_w || channels != c.channels)) {
     fail(ErrorKind::config, "data is {}x{}x{}, {} was trained on {}x{}x{}", height, width, channels,
          s.encoder, c.image_h, c.image_w, c.channels);
   }
-  const std::vector<float> mean = statistic("mean", s.data.mean, info.mean, channels);
-  const std::vector<float> std = statistic("std", s.data.std, info.std, channels);
-  const TransformOptions transform = evaluation_transform(s.data, height, width, channels);
-  const Pool pool = s.features == "mean" ? Pool::mean : Pool::class_token;
+  mean_ = statistic("mean", s.data.mean, info.mean, channels);
+  std_ = statistic("std", s.data.std, info.std, channels);
+  transform_ = evaluation_transform(s.data, height, width, channels);
+}
 
-  Features f;
-  f.train = extract_features(encoder, pool, s.data.train, transform, mean, std, s.data.batch, s.data.workers);
-  f.test = extract_features(encoder, pool, s.data.test, transform, mean, std, s.data.batch, s.data.workers);
-  if (f.train.classes != f.test.classes) {
-    fail(ErrorKind::data, "data.train has {} classes, data.test {}", f.train.classes, f.test.classes);
+FeatureSet Evaluation::features(const std::string& source) const {
+  return extract_features(encoder_, pool_, source, transform_, mean_, std_, settings_.data.batch,
+                          settings_.data.workers);
+}
+
+Tensor Evaluation::features(const Batch& batch) const {
+  return encoder_.features(normalize_images(batch.pixels, mean_, std_), pool_);
+}
+
+std::unique_ptr<Loader> Evaluation::augmented(const std::string& source, int64_t batch) const {
+  LoaderOptions options;
+  options.sampler.batch = batch;
+  options.sampler.seed = static_cast<uint64_t>(settings_.seed);
+  options.transform = transform_;
+  options.transform.kind = TransformKind::probe;
+  options.transform.crop.scale_min = 0.08;
+  options.workers = settings_.data.workers;
+  return std::make_unique<Loader>(open_dataset(source), options);
+}
+
+std::string Evaluation::description() const {
+  if (encoder_.raw()) return "pixels";
+  const CheckpointInfo& info = encoder_.info();
+  return fmt::format("{}, {} ({} {}, step {})", pool_ == Pool::mean ? "mean of patch tokens" : "class token",
+                     settings_.encoder, info.recipe, info.model, info.step);
+}
+
+void require_same_classes(const FeatureSet& train, const FeatureSet& test) {
+  if (train.classes != test.classes) {
+    fail(ErrorKind::data, "data.train has {} classes, data.test {}", train.classes, test.classes);
   }
-  f.description = encoder.raw()
-                      ? fmt::format("pixels, {} wide", f.train.features.dim(1))
-                      : fmt::format("{}, {} ({} {}, step {}), {} wide",
-                                    pool == Pool::mean ? "mean of patch tokens" : "class token", s.encoder,
-                                    info.recipe, info.model, info.step, f.train.features.dim(1));
-  return f;
 }
 
 Tensor label_tensor(const std::vector<int32_t>& labels) {

@@ -53,14 +53,34 @@ struct EvaluationSettings {
   }
 };
 
-struct Features {
-  FeatureSet train, test;
-  std::string description;  // "mean of patch tokens, runs/a (mae vit_base_patch16, step 800), 768 wide"
+// An encoder with the way its pictures are prepared: what a protocol measures.
+class Evaluation {
+ public:
+  // Throws Error(config) for a missing or contradictory setting, Error(checkpoint) for an encoder that cannot
+  // be read.
+  explicit Evaluation(const EvaluationSettings& settings);
+
+  // Features of every picture of a source, each once, in order. Throws Error(data) when it has no labels.
+  FeatureSet features(const std::string& source) const;
+  // Features [B, D] f32 of a batch of pictures.
+  Tensor features(const Batch& batch) const;
+  // Batches of `source` in another order every epoch, with the crops and flips of linear probing
+  // (spec evaluation.md 7.1 c).
+  std::unique_ptr<Loader> augmented(const std::string& source, int64_t batch) const;
+
+  // "mean of patch tokens, runs/a (mae vit_base_patch16, step 800)"
+  std::string description() const;
+
+ private:
+  EvaluationSettings settings_;
+  Encoder encoder_;
+  Pool pool_;
+  TransformOptions transform_;
+  std::vector<float> mean_, std_;
 };
 
-// Throws Error(config) for a missing or contradictory setting, Error(data) or Error(checkpoint) for what
-// cannot be read, and when the two sources have different numbers of classes.
-Features evaluate_features(const EvaluationSettings& settings);
+// Throws Error(data) unless both sets have the same classes.
+void require_same_classes(const FeatureSet& train, const FeatureSet& test);
 
 // Labels as the evaluation kernels take them: [N] i32.
 Tensor label_tensor(const std::vector<int32_t>& labels);

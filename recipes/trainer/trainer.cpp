@@ -33,8 +33,8 @@ struct Plan {
 
   int64_t epoch(int64_t step) const { return step / steps_per_epoch; }
   int64_t batch_in_epoch(int64_t step) const { return step % steps_per_epoch * accumulate; }
-  // The epoch as the schedule sees it (spec mae.md 4.2). Counted in optimiser steps, not in batches: the same where
-  // accumulation divides an epoch's batches, and else what makes accumulation equal the large batch.
+  // The epoch as the schedule sees it (spec mae.md 4.2). Counted in optimiser steps, not in batches: the same
+  // where accumulation divides an epoch's batches, and else what makes accumulation equal the large batch.
   double tau(int64_t step) const {
     return static_cast<double>(epoch(step)) +
            static_cast<double>(step % steps_per_epoch) / static_cast<double>(steps_per_epoch);

@@ -1,4 +1,5 @@
-// The trainer as a whole: resuming, accumulation, threads, precision, and what it refuses. On small made-up pictures.
+// The trainer as a whole: resuming, accumulation, threads, precision, and what it refuses. On small made-up
+// pictures.
 #include "recipes/trainer/trainer.h"
 
 #include <doctest/doctest.h>
@@ -97,7 +98,8 @@ std::vector<nlohmann::json> log_of(const std::string& out) {
 
 }  // namespace
 
-// 50 pictures make 6 steps of 2 x 4 in an epoch: stops at the first step, inside an epoch, at its end and after it.
+// 50 pictures make 6 steps of 2 x 4 in an epoch: stops at the first step, inside an epoch, at its end and
+// after it.
 TEST_CASE("recipes/trainer: a resumed run equals an unbroken one, weights, moments and log, bit for bit") {
   const Scratch scratch;
   MaeSettings s = small();
