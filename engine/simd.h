@@ -45,10 +45,13 @@ inline f32x16 reciprocal(f32x16 a) {
 }
 inline f32x16 copysign(f32x16 magnitude, f32x16 sign) {
   const __m512i m = _mm512_set1_epi32(static_cast<int>(0x80000000u));
-  return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(m, _mm512_castps_si512(sign.v), _mm512_castps_si512(magnitude.v), 0xCA));
+  return _mm512_castsi512_ps(
+      _mm512_ternarylogic_epi32(m, _mm512_castps_si512(sign.v), _mm512_castps_si512(magnitude.v), 0xCA));
 }
 // Nearest integer, ties to even, as a float.
-inline f32x16 round(f32x16 a) { return _mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+inline f32x16 round(f32x16 a) {
+  return _mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
 // a - floor(a), in [0, 1); 0 where a is infinite.
 inline f32x16 fraction(f32x16 a) { return _mm512_reduce_ps(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 // a * 2^floor(n).
@@ -80,25 +83,33 @@ inline __mmask16 tail_mask(int n) { return static_cast<__mmask16>((1u << n) - 1u
 inline f32x16 load(const float* p, int n) { return _mm512_maskz_loadu_ps(tail_mask(n), p); }
 inline void store(float* p, f32x16 a, int n) { _mm512_mask_storeu_ps(p, tail_mask(n), a.v); }
 
-inline f32x16 widen_bf16(__m256i h) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16)); }
+inline f32x16 widen_bf16(__m256i h) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+}
 inline __m256i narrow_bf16(f32x16 a) {  // round to nearest even; NaN stays NaN
   const __m512i u = _mm512_castps_si512(a.v);
   const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
-  const __m512i r = _mm512_srli_epi32(_mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16);
+  const __m512i r = _mm512_srli_epi32(_mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))),
+                                      16);
   const __m512i quiet = _mm512_or_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(0x40));
   const __mmask16 nan = _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q);
   return _mm512_cvtepi32_epi16(_mm512_mask_blend_epi32(nan, r, quiet));
 }
-inline f32x16 load(const bf16* p) { return widen_bf16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+inline f32x16 load(const bf16* p) {
+  return widen_bf16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
 inline void store(bf16* p, f32x16 a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow_bf16(a)); }
 inline f32x16 load(const bf16* p, int n) { return widen_bf16(_mm256_maskz_loadu_epi16(tail_mask(n), p)); }
 inline void store(bf16* p, f32x16 a, int n) { _mm256_mask_storeu_epi16(p, tail_mask(n), narrow_bf16(a)); }
 // Keeps the first n lanes of a, the others become `fill`.
-inline f32x16 keep_first(f32x16 a, int n, f32x16 fill) { return _mm512_mask_blend_ps(tail_mask(n), fill.v, a.v); }
+inline f32x16 keep_first(f32x16 a, int n, f32x16 fill) {
+  return _mm512_mask_blend_ps(tail_mask(n), fill.v, a.v);
+}
 
 // Lanes are added in a fixed tree: (i, i+8), then (i, i+4), (i, i+2), (i, i+1).
 inline float sum(f32x16 a) {
-  const __m256 h = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(a.v), 1)));
+  const __m256 h = _mm256_add_ps(_mm512_castps512_ps256(a.v),
+                                 _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(a.v), 1)));
   const __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
   const __m128 d = _mm_add_ps(q, _mm_movehl_ps(q, q));
   return _mm_cvtss_f32(_mm_add_ss(d, _mm_shuffle_ps(d, d, 1)));
@@ -115,25 +126,46 @@ struct f32x16 {
   }
 };
 namespace detail {
-template <class F>
-inline f32x16 lanes(F f) {
+template <class F> inline f32x16 lanes(F f) {
   f32x16 r;
   for (int i = 0; i < kLanes; ++i) r.v[i] = f(i);
   return r;
 }
 }  // namespace detail
-inline f32x16 operator+(f32x16 a, f32x16 b) { return detail::lanes([&](int i) { return a.v[i] + b.v[i]; }); }
-inline f32x16 operator-(f32x16 a, f32x16 b) { return detail::lanes([&](int i) { return a.v[i] - b.v[i]; }); }
-inline f32x16 operator*(f32x16 a, f32x16 b) { return detail::lanes([&](int i) { return a.v[i] * b.v[i]; }); }
-inline f32x16 operator/(f32x16 a, f32x16 b) { return detail::lanes([&](int i) { return a.v[i] / b.v[i]; }); }
-inline f32x16 fma(f32x16 a, f32x16 b, f32x16 c) { return detail::lanes([&](int i) { return a.v[i] * b.v[i] + c.v[i]; }); }
-inline f32x16 max(f32x16 a, f32x16 b) { return detail::lanes([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; }); }
-inline f32x16 min(f32x16 a, f32x16 b) { return detail::lanes([&](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; }); }
-inline f32x16 abs(f32x16 a) { return detail::lanes([&](int i) { return std::fabs(a.v[i]); }); }
-inline f32x16 sqrt(f32x16 a) { return detail::lanes([&](int i) { return std::sqrt(a.v[i]); }); }
+inline f32x16 operator+(f32x16 a, f32x16 b) {
+  return detail::lanes([&](int i) { return a.v[i] + b.v[i]; });
+}
+inline f32x16 operator-(f32x16 a, f32x16 b) {
+  return detail::lanes([&](int i) { return a.v[i] - b.v[i]; });
+}
+inline f32x16 operator*(f32x16 a, f32x16 b) {
+  return detail::lanes([&](int i) { return a.v[i] * b.v[i]; });
+}
+inline f32x16 operator/(f32x16 a, f32x16 b) {
+  return detail::lanes([&](int i) { return a.v[i] / b.v[i]; });
+}
+inline f32x16 fma(f32x16 a, f32x16 b, f32x16 c) {
+  return detail::lanes([&](int i) { return a.v[i] * b.v[i] + c.v[i]; });
+}
+inline f32x16 max(f32x16 a, f32x16 b) {
+  return detail::lanes([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
+}
+inline f32x16 min(f32x16 a, f32x16 b) {
+  return detail::lanes([&](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; });
+}
+inline f32x16 abs(f32x16 a) {
+  return detail::lanes([&](int i) { return std::fabs(a.v[i]); });
+}
+inline f32x16 sqrt(f32x16 a) {
+  return detail::lanes([&](int i) { return std::sqrt(a.v[i]); });
+}
 inline f32x16 reciprocal(f32x16 a) { return f32x16(1.0f) / a; }
-inline f32x16 copysign(f32x16 m, f32x16 s) { return detail::lanes([&](int i) { return std::copysign(m.v[i], s.v[i]); }); }
-inline f32x16 round(f32x16 a) { return detail::lanes([&](int i) { return std::nearbyint(a.v[i]); }); }
+inline f32x16 copysign(f32x16 m, f32x16 s) {
+  return detail::lanes([&](int i) { return std::copysign(m.v[i], s.v[i]); });
+}
+inline f32x16 round(f32x16 a) {
+  return detail::lanes([&](int i) { return std::nearbyint(a.v[i]); });
+}
 inline f32x16 fraction(f32x16 a) {
   return detail::lanes([&](int i) { return std::isinf(a.v[i]) ? 0.0f : a.v[i] - std::floor(a.v[i]); });
 }
@@ -143,19 +175,27 @@ inline f32x16 scale2(f32x16 a, f32x16 n) {
     return n.v[i] == n.v[i] ? std::ldexp(a.v[i], static_cast<int>(bounded)) : n.v[i];
   });
 }
-inline f32x16 log2(f32x16 a) { return detail::lanes([&](int i) { return std::log2(a.v[i]); }); }
+inline f32x16 log2(f32x16 a) {
+  return detail::lanes([&](int i) { return std::log2(a.v[i]); });
+}
 inline f32x16 select_less(f32x16 a, f32x16 b, f32x16 x, f32x16 y) {
   return detail::lanes([&](int i) { return a.v[i] < b.v[i] ? x.v[i] : y.v[i]; });
 }
-inline f32x16 load(const float* p) { return detail::lanes([&](int i) { return p[i]; }); }
+inline f32x16 load(const float* p) {
+  return detail::lanes([&](int i) { return p[i]; });
+}
 inline void store(float* p, f32x16 a) {
   for (int i = 0; i < kLanes; ++i) p[i] = a.v[i];
 }
-inline f32x16 load(const float* p, int n) { return detail::lanes([&](int i) { return i < n ? p[i] : 0.0f; }); }
+inline f32x16 load(const float* p, int n) {
+  return detail::lanes([&](int i) { return i < n ? p[i] : 0.0f; });
+}
 inline void store(float* p, f32x16 a, int n) {
   for (int i = 0; i < n; ++i) p[i] = a.v[i];
 }
-inline f32x16 load(const bf16* p) { return detail::lanes([&](int i) { return static_cast<float>(p[i]); }); }
+inline f32x16 load(const bf16* p) {
+  return detail::lanes([&](int i) { return static_cast<float>(p[i]); });
+}
 inline void store(bf16* p, f32x16 a) {
   for (int i = 0; i < kLanes; ++i) p[i] = bf16(a.v[i]);
 }
@@ -238,16 +278,14 @@ inline NormalTail normal_tail(f32x16 w) {
 
 // Calls f(offset, lanes) over a row of c elements; lanes is 16 except in the tail. Use load(p, lanes) and
 // store(p, v, lanes): inlined with the constant 16 they cost no mask.
-template <class F>
-inline void for_lanes(int64_t c, F&& f) {
+template <class F> inline void for_lanes(int64_t c, F&& f) {
   int64_t i = 0;
   for (; i + kLanes <= c; i += kLanes) f(i, kLanes);
   if (i < c) f(i, static_cast<int>(c - i));
 }
 
 // y = x over n elements, converted where the types differ.
-template <class Y, class X>
-inline void copy_row(Y* y, const X* x, int64_t n) {
+template <class Y, class X> inline void copy_row(Y* y, const X* x, int64_t n) {
   if constexpr (std::is_same_v<X, Y>) {
     std::memcpy(y, x, static_cast<size_t>(n) * sizeof(Y));
   } else {
@@ -255,8 +293,7 @@ inline void copy_row(Y* y, const X* x, int64_t n) {
   }
 }
 // y += x over n elements, summed in f32.
-template <class Y, class X>
-inline void add_row(Y* y, const X* x, int64_t n) {
+template <class Y, class X> inline void add_row(Y* y, const X* x, int64_t n) {
   for_lanes(n, [&](int64_t i, int m) { store(y + i, load(y + i, m) + load(x + i, m), m); });
 }
 

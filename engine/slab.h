@@ -37,8 +37,8 @@ Tensor make_update_state(Device device = Device::cpu());
 void check_slabs(const char* op, std::span<const Tensor> slabs, const Tensor& compute_copy,
                  std::span<const Segment> segments, const Tensor& state);
 
-// Sum of value(i)^2 for i in [0, n), value giving a double, in an order that depends on n alone. (Sixteen partial
-// sums: the compiler turns the inner loop into vectors.)
+// Sum of value(i)^2 for i in [0, n), value giving a double, in an order that depends on n alone. (Sixteen
+// partial sums: the compiler turns the inner loop into vectors.)
 template <class Value> double sum_of_squares(int64_t n, Value&& value) {
   double lanes[16] = {};
   int64_t i = 0;
