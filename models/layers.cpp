@@ -47,8 +47,9 @@ SelfAttention::SelfAttention(Scope s, int64_t dim, int heads_, WeightInit init)
     : qkv(s / "qkv", dim, 3 * dim, weight_init(init, dim, 3 * dim)),
       proj(s / "proj", dim, dim, weight_init(init, dim, dim)),
       heads(heads_),
-      scale(static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim / heads_)))) {
-  if (dim % heads != 0) fail(ErrorKind::config, "model: width {} is not divisible by {} heads", dim, heads);
+      scale(static_cast<float>(std::sqrt(static_cast<double>(heads_) / static_cast<double>(dim)))) {
+  if (heads < 1 || dim % heads != 0)
+    fail(ErrorKind::config, "model: width {} is not divisible by {} heads", dim, heads);
 }
 Var SelfAttention::operator()(const Var& x) const { return proj(attention(qkv(x), heads, scale)); }
 

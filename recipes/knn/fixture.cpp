@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "engine/check.h"
 #include "recipes/knn/vote.h"
@@ -45,6 +46,16 @@ Places count_places(const Tensor& votes, const Tensor& labels, int64_t places) {
   return count;
 }
 
+// How the file writes a setting: ".k20.T0.07".
+std::string tag_of(const ParityFile& file, int64_t k, double temperature) {
+  const std::string stem = fmt::format(".k{}.T", k);
+  for (const std::string& number : file.names("out.probs" + stem)) {
+    char* rest = nullptr;
+    if (std::strtod(number.c_str(), &rest) == temperature && *rest == '\0') return stem + number;
+  }
+  fail(ErrorKind::checkpoint, "parity: no out.probs for k = {}, temperature {}", k, temperature);
+}
+
 void run(ParityFile& file) {
   const Options& o = file.config();
   const Tensor train = file.read("input.train_features"), test = file.read("input.test_features");
@@ -58,7 +69,7 @@ void run(ParityFile& file) {
   for (const std::vector<double>& setting : o.tuples("settings")) {
     if (setting.size() != 2) throw UnknownOption("parity: settings must be pairs of k and temperature");
     const auto k = static_cast<int64_t>(setting[0]);
-    const std::string tag = fmt::format(".k{}.T{:g}", k, setting[1]);
+    const std::string tag = tag_of(file, k, setting[1]);
     const Neighbours neighbours = nearest(unit_rows(train, "train"), unit_rows(test, "test"), k);
     const Tensor got = votes(neighbours, train_labels, classes, k, setting[1]);
     file.within("out.probs" + tag, got, 0, 0, 2e-5);

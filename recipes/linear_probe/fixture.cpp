@@ -105,6 +105,8 @@ void run(ParityFile& file) {
 
   std::vector<double> losses;
   const int64_t steps = o.integer("steps");
+  if (file.read("after.loss").numel() != steps)
+    fail(ErrorKind::checkpoint, "parity: after.loss does not hold {} losses", steps);
   for (int64_t i = 0; i < steps; ++i) {
     head.update(lr);
     losses.push_back(head.backward(features, labels));

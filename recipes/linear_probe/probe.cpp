@@ -88,7 +88,10 @@ ProbeHead::ProbeHead(int64_t width, int64_t classes, const ProbeOptions& options
   weight_ = &head.param("weight", {classes, width}, Init::gaussian(0.01), Decay::yes, Use::matrix);
   bias_ = &head.param("bias", {classes}, Init::zeros(), Decay::no, Use::vector);
   params_.freeze(options.seed);
-  for (const Param& p : params_.params()) segments_.push_back({p.offset, p.shape.numel(), p.decay, 1.0f});
+  const bool decay_all = options.optimizer ==
+                         ProbeOptions::Optimizer::sgd;  // as PyTorch's SGD; LARS spares biases
+  for (const Param& p : params_.params())
+    segments_.push_back({p.offset, p.shape.numel(), decay_all || p.decay, 1.0f});
   running_mean_ = Tensor({width}, DType::f32);
   running_var_ = Tensor({width}, DType::f32);
   fill(running_mean_, 0);

@@ -32,7 +32,7 @@ std::vector<int64_t> numbers_after(const std::string& text, const std::string& p
   for (const std::string& part : split(text.substr(prefix.size()), separator)) {
     int64_t n = 0;
     const char* end = part.data() + part.size();
-    if (part.empty() || std::from_chars(part.data(), end, n).ptr != end) refuse(text, prefix);
+    if (part.empty() || std::from_chars(part.data(), end, n).ptr != end || n < 0) refuse(text, prefix);
     all.push_back(n);
   }
   return all;

@@ -42,14 +42,19 @@ void train_and_compare(ParamStore& store, ParityFile& file, const std::function<
   if (betas.size() != 2) throw UnknownOption("parity: optimizer.betas must be two numbers");
   const double lr = optimizer.number("lr"), decay = optimizer.number("weight_decay");
   const double layer_decay = optimizer.is_null("layer_decay") ? 1.0 : optimizer.number("layer_decay");
-  if (layer_decay != 1.0) check_groups(optimizer, store, lr, decay, layer_decay);
-  optimizer.ignore({"groups"});
+  if (optimizer.is_text("groups")) {
+    optimizer.ignore({"groups"});  // says in words what Param::decay holds
+  } else {
+    check_groups(optimizer, store, lr, decay, layer_decay);
+  }
   Optimizer adamw(store, {betas[0], betas[1], optimizer.number("eps"), decay}, layer_decay);
   optimizer.require_all_read("optimizer.");
   const double max_norm = o.is_null("grad_clip_norm") ? 0 : o.number("grad_clip_norm");
 
   std::vector<double> losses;
   const int64_t steps = o.integer("steps");
+  if (file.read("after.loss").numel() != steps)
+    fail(ErrorKind::checkpoint, "parity: after.loss does not hold {} losses", steps);
   for (int64_t i = 0; i < steps; ++i) {
     adamw.step(lr, max_norm);
     if (i == 0) {

@@ -242,4 +242,15 @@ TEST_CASE("models/position: check values and sums of the sine-cosine tables") {
   CHECK_THROWS_AS(sincos_2d(odd.data(), 10, 2, 2, 1), Error);
 }
 
+TEST_CASE("models/position: tables that do not fit are refused") {
+  const Tensor table({1, 13, 4}, DType::f32);
+  CHECK_THROWS_AS(resize_positions(table, 0, 3, 4, 6, 8), Error);
+  CHECK_THROWS_AS(resize_positions_linear(table, 1, {1, 4, 4}, {1, 8, 8}), Error);
+  CHECK_THROWS_AS(resize_relative_table(Tensor({9, 2}, DType::f32), 7), Error);
+  CHECK_THROWS_AS(resize_relative_table(Tensor({26, 2}, DType::f32), 7), Error);
+  CHECK_THROWS_AS(resize_relative_table(Tensor({25, 2}, DType::f32), 6), Error);
+  std::vector<float> odd(1000);
+  CHECK_THROWS_AS(sincos_3d(odd.data(), 24, 1, 2, 2, 0), Error);
+}
+
 }  // namespace tessera

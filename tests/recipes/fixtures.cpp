@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 
 #include "recipes/trainer/parity.h"
 
@@ -37,7 +38,7 @@ void check(const std::string& path, Precision precision) {
 
 bool is_model(const std::string& path) {
   const std::string file = std::filesystem::path(path).filename();
-  return file.starts_with("mae_pretrain") || file.starts_with("cls_");
+  return file.starts_with("mae_pretrain") || file.starts_with("cls_") || file.starts_with("linprobe_");
 }
 
 }  // namespace
@@ -52,6 +53,26 @@ TEST_CASE("recipes/parity: model fixtures in bf16") {
   for (const std::string& path : golden_files()) {
     if (is_model(path)) check(path, Precision::bf16());
   }
+}
+
+TEST_CASE("recipes/parity: a limit of zero on one element hides no error of another") {
+  SafeTensors f;
+  f.metadata["config"] = "{}";
+  const Tensor want({4}, DType::f64), got({4}, DType::f64);
+  for (int64_t i = 0; i < 4; ++i) want.data<double>()[i] = got.data<double>()[i] = static_cast<double>(i);
+  f.tensors.emplace_back("out.x", want);
+  const auto passes = [&](int64_t at, double value) {
+    const Tensor changed = got.clone();
+    changed.data<double>()[at] = value;
+    ParityFile file(f, Precision::f32());
+    file.within("out.x", changed, 0, 0, 1e-6);
+    return file.rows().at(0).ok();
+  };
+  CHECK(passes(0, 0.0));
+  CHECK(passes(3, 3.000002));
+  CHECK_FALSE(passes(3, 3.000004));
+  CHECK_FALSE(passes(0, 1e-30));
+  CHECK_FALSE(passes(2, std::numeric_limits<double>::quiet_NaN()));
 }
 
 TEST_CASE("recipes/parity: an option nobody reads, a missing one and a kind nobody serves are refused") {
