@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "engine/check.h"
+#include "engine/log.h"
 
 namespace tessera {
 namespace {
@@ -67,7 +68,7 @@ Progress::~Progress() {
 
 void Progress::show(const StepReport& report, bool logged) {
   if (!terminal_) {
-    if (logged) print(progress_line(report) + "\n");
+    if (logged) log::info(progress_line(report));
     return;
   }
   const auto now = std::chrono::steady_clock::now();
