@@ -132,7 +132,7 @@ Tensor Grad::add_into(bool* accumulate) {
   return s.grad.reshape(shape_);
 }
 
-void Grad::give(Tensor t) {
+void Grad::give(const Tensor& t) {
   if (slot_ < 0) return;
   Slot& s = tape_->impl_->slot(slot_);
   TS_CHECK(t.numel() == s.shape.numel() && t.dtype() == s.dtype, "tape: gradient {} {} for a value {} {}",

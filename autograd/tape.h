@@ -28,7 +28,7 @@ class Grad {
   Tensor add_into(bool* accumulate);
   // Hands over a finished gradient without a copy.
   // `t` has the input's numel and dtype; nobody writes to it afterwards.
-  void give(Tensor t);
+  void give(const Tensor& t);
 
  private:
   friend class Tape;

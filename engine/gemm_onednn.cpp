@@ -324,7 +324,8 @@ void weight_gradient(const Tensor& dw, const Tensor& dy, const Tensor& x, bool a
   TS_CHECK(dw.dtype() == DType::f32, "gemm: weight_gradient: dw is {}, wanted f32", name(dw.dtype()));
   const int64_t m = dy.dim(0), n = dy.dim(1), k = x.dim(1);
   const ProfileScope scope("gemm_weight_gradient", dy.bytes() + x.bytes() + dw.bytes(), 2 * m * n * k);
-  const auto [rows, columns] = gradient_tile(m, n, k);
+  const std::pair<int64_t, int64_t> tile = gradient_tile(m, n, k);
+  const int64_t rows = tile.first, columns = tile.second;  // clang cannot capture a structured binding
   const int64_t across = divide_up(k, columns);
   parallel_for(divide_up(n, rows) * across, 1, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
