@@ -11,6 +11,7 @@
 #include "bench/bench.h"
 #include "engine/check.h"
 #include "engine/parallel.h"
+#include "engine/roof.h"
 #include "recipes/trainer/version.h"
 #include "tests/harness/op_case.h"
 
@@ -27,7 +28,7 @@ struct Row {
   double seconds = 0, bytes = 0, flops = 0;
   // Measured between this row's repeats: GFLOP/s, and the memory at a working set of this row's size.
   double peak = 0;
-  MemoryRates memory;
+  roof::MemoryRates memory;
 };
 
 // The tighter of the two roofs is the relevant one: the op cannot be faster than that.
@@ -60,9 +61,9 @@ class Runner {
     const NoGrad off;
     Vars vars;
     for (const Tensor& x : inputs_) vars.emplace_back(x);
-    const double start = now(threads);
+    const double start = roof::now(threads);
     const Vars outs = bench_.call(vars, t_);
-    return now(threads) - start;
+    return roof::now(threads) - start;
   }
 
   double backward_seconds(int threads) {
@@ -77,9 +78,9 @@ class Runner {
         gradients_.push_back(quick_tensor(test::fixed(outs[k].shape()), t_, k).to(outs[k].dtype()));
       }
     }
-    const double start = now(threads);
+    const double start = roof::now(threads);
     tape.backward(outs, gradients_);
-    return now(threads) - start;
+    return roof::now(threads) - start;
   }
 
  private:
@@ -116,10 +117,10 @@ Row measure(const OpCase& op, const Bench& bench, DType t, bool backward, const 
   };
   row.seconds = once();
   const int least = options.smoke ? 1 : 5;
-  const double end = now(0) + (options.smoke ? 0 : options.seconds);
-  for (int i = 0; i < least || now(0) < end; ++i) {
-    row.peak = std::max(row.peak, multiply_peak(t == DType::bf16, options.threads, 1));
-    const MemoryRates m = memory_peak(row.bytes, options.threads, 1);
+  const double end = roof::now(0) + (options.smoke ? 0 : options.seconds);
+  for (int i = 0; i < least || roof::now(0) < end; ++i) {
+    row.peak = std::max(row.peak, roof::multiply_peak(t == DType::bf16, options.threads, 1));
+    const roof::MemoryRates m = roof::memory_peak(row.bytes, options.threads, 1);
     row.memory = {std::max(row.memory.read, m.read), std::max(row.memory.copy, m.copy),
                   std::max(row.memory.update, m.update)};
     row.seconds = std::min(
