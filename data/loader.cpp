@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "engine/check.h"
+#include "engine/fault.h"
 
 namespace tessera {
 namespace {
@@ -187,7 +188,9 @@ class Loader::Impl {
     const TransformOptions& t = options_.transform;
     uint8_t* to = job.batch.pixels.data<uint8_t>() + b * t.height * t.width * t.channels;
     std::string reason;
-    if (!try_sample(index, epoch, to, reason)) {
+    const int64_t number = epoch * sampler_.options().size + position + 1;
+    const bool broken = fault::at("loader.sample", number) == fault::Action::fail;
+    if (!try_sample(index, epoch, to, reason, broken)) {
       Substitute s = {epoch, position, index, stand_in(index, epoch, to, reason), data_->describe(index),
                       reason};
       index = s.replacement;
@@ -199,8 +202,9 @@ class Loader::Impl {
   }
 
   // False when the sample is broken, with the reason. Other errors are not the sample's and pass.
-  bool try_sample(int64_t index, int64_t epoch, uint8_t* to, std::string& reason) {
+  bool try_sample(int64_t index, int64_t epoch, uint8_t* to, std::string& reason, bool broken = false) {
     try {
+      if (broken) fail(ErrorKind::data, "{}: broken on purpose (TESSERA_FAULTS)", data_->describe(index));
       transform(*data_, index, options_.transform, sampler_.options().seed, epoch, to);
       return true;
     } catch (const Error& error) {

@@ -11,6 +11,7 @@
 #include <mutex>
 
 #include "engine/check.h"
+#include "engine/fault.h"
 
 namespace tessera {
 namespace {
@@ -38,7 +39,9 @@ class Pool {
  public:
   std::byte* take(int64_t bytes, const char* label, int64_t* capacity) {
     const int64_t size = class_bytes(bytes);
+    const bool refused = fault::at("alloc") == fault::Action::fail;
     const std::lock_guard lock(mutex_);
+    if (refused) out_of_memory(size, label, "the limit set for this process");
     auto& list = free_[size];
     std::byte* block = nullptr;
     if (!list.empty()) {

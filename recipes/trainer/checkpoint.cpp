@@ -14,6 +14,7 @@
 #include <filesystem>
 
 #include "engine/check.h"
+#include "engine/fault.h"
 #include "engine/log.h"
 #include "recipes/trainer/manifest.h"
 #include "recipes/trainer/version.h"
@@ -101,6 +102,7 @@ ManifestFile write_tensors(Disk& disk, const std::string& folder, const char* na
     ++pieces;
   });
   file->sync();
+  fault::at("save.after_write");
   entry.sum = whole.sum();
   return entry;
 }
@@ -116,6 +118,7 @@ void write_folder(Disk& disk, const std::string& folder, const Checkpoint& conte
   const auto file = disk.create(folder + "/" + kManifestFile);
   file->write(text.data(), text.size());
   file->sync();
+  fault::at("save.after_write");
   disk.sync_directory(folder);
 }
 
@@ -154,10 +157,12 @@ void commit(Disk& disk, const std::string& folder, const std::string& name, cons
   try {
     disk.make_directory(folder);
     write_folder(disk, temporary, content);
+    fault::at("save.before_rename");
     // A folder of this name is damaged, or of a run that went back; earlier generations cover the gap.
     if (fs::exists(target))
       disk.rename(target, fmt::format("{}/.old-{}-{}", folder, content.info.step, nonce));
     disk.rename(temporary, target);
+    fault::at("save.after_rename");
     disk.sync_directory(folder);
   } catch (...) {
     tidy([&] { remove_tree(disk, temporary); });
@@ -250,6 +255,7 @@ SafeTensors load_file(const std::string& folder, const ManifestFile& entry) {
 std::string save_checkpoint(const std::string& run, const Checkpoint& content, int keep, Disk& disk) {
   if (keep < 2) fail(ErrorKind::config, "checkpoint: keep is {}; at least 2 generations are kept", keep);
   TS_CHECK(content.info.step >= 0, "checkpoint: step is {}", content.info.step);
+  fault::at("save.begin");
   const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
   const std::string nonce = fmt::format("{:x}-{:x}", getpid(), now);
   const std::string folder = checkpoints_of(run);
@@ -266,7 +272,9 @@ std::string save_checkpoint(const std::string& run, const Checkpoint& content, i
   }
   const std::string name = fmt::format("step-{}", content.info.step);
   commit(disk, folder, name, stamped, nonce);
+  fault::at("save.before_delete");
   tidy([&] { delete_old(disk, folder, content.info.step, keep, nonce); });
+  fault::at("save.end");
   return folder + "/" + name;
 }
 

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "engine/check.h"
+#include "engine/fault.h"
 #include "engine/log.h"
 #include "engine/parallel.h"
 #include "recipes/trainer/version.h"
@@ -129,6 +130,7 @@ void print_to_stdout(const std::string& text) {
 int dispatch(const std::vector<std::string>& arguments, const std::string& program,
              const std::vector<Command>& commands) {
   try {
+    fault::read_environment();
     return parse_and_run(arguments, program, commands);
   } catch (const Error& e) {
     log::error(e.what());

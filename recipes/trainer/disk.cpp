@@ -12,6 +12,7 @@
 #include <filesystem>
 
 #include "engine/check.h"
+#include "engine/fault.h"
 
 namespace tessera {
 namespace {
@@ -34,10 +35,19 @@ const char* remedy(int error) {
   fail(ErrorKind::io, "cannot {} {}: {}{}", what, path, std::strerror(error), remedy(error));
 }
 
+// The error a fault point asks this call to fail with, left in errno; false: go on.
+bool struck(const char* point) {
+  switch (fault::at(point)) {
+    case fault::Action::none: return false;
+    case fault::Action::eio: errno = EIO; return true;
+    default: errno = ENOSPC; return true;
+  }
+}
+
 class RealFile : public Disk::File {
  public:
   RealFile(const std::string& path, int flags)
-      : path_(path), fd_(::open(path.c_str(), flags | O_CLOEXEC, 0644)) {
+      : path_(path), fd_(struck("create") ? -1 : ::open(path.c_str(), flags | O_CLOEXEC, 0644)) {
     if (fd_ < 0) refuse("create", path);
   }
   ~RealFile() override { ::close(fd_); }
@@ -45,20 +55,28 @@ class RealFile : public Disk::File {
   RealFile& operator=(const RealFile&) = delete;
 
   void write(const void* data, size_t size) override {
-    const auto* at = static_cast<const char*>(data);
-    while (size > 0) {
-      const ssize_t put = ::write(fd_, at, size);
-      if (put < 0 && errno == EINTR) continue;
-      if (put < 0) refuse("write", path_);
-      at += put;
-      size -= static_cast<size_t>(put);
-    }
+    const fault::Action asked = fault::at("write");
+    if (asked == fault::Action::none) return put(data, size);
+    if (asked == fault::Action::short_write) put(data, size / 2);
+    errno = asked == fault::Action::eio ? EIO : ENOSPC;
+    refuse("write", path_);
   }
   void sync() override {
-    if (::fsync(fd_) != 0) refuse("sync", path_);
+    if (struck("sync") || ::fsync(fd_) != 0) refuse("sync", path_);
   }
 
  private:
+  void put(const void* data, size_t size) {
+    const auto* at = static_cast<const char*>(data);
+    while (size > 0) {
+      const ssize_t n = ::write(fd_, at, size);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) refuse("write", path_);
+      at += n;
+      size -= static_cast<size_t>(n);
+    }
+  }
+
   std::string path_;
   int fd_;
 };
@@ -73,18 +91,20 @@ class RealDisk : public Disk {
   }
   void make_directory(const std::string& path) override {
     std::error_code error;
+    if (struck("create")) refuse("create folder", path);
     std::filesystem::create_directories(path, error);
     if (!error) return;
     errno = error.value();
     refuse("create folder", path);
   }
   void rename(const std::string& from, const std::string& to) override {
-    if (::rename(from.c_str(), to.c_str()) != 0) refuse("rename to", to);
+    if (struck("rename") || ::rename(from.c_str(), to.c_str()) != 0) refuse("rename to", to);
   }
   void remove(const std::string& path) override {
     if (::remove(path.c_str()) != 0 && errno != ENOENT) refuse("remove", path);
   }
   void sync_directory(const std::string& path) override {
+    if (struck("sync")) refuse("sync folder", path);
     const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) refuse("open folder", path);
     const int status = ::fsync(fd);

@@ -8,6 +8,7 @@
 #include "autograd/tape.h"
 #include "data/write_png.h"
 #include "engine/check.h"
+#include "engine/fault.h"
 #include "engine/log.h"
 #include "engine/parallel.h"
 #include "recipes/trainer/optimizer.h"
@@ -90,6 +91,7 @@ class Run {
         plan_(plan),
         folder_(call.out),
         optimizer_(recipe.params(), {t.optim.beta1, t.optim.beta2, t.optim.eps, t.optim.weight_decay}) {
+    fault::at("startup");
     open_run_folder(folder_, call.existing, t.config);
     if (call.existing == Existing::resume) resume();
     if (start_ == 0 && !call.init_from.empty())
@@ -119,9 +121,11 @@ class Run {
  private:
   // One optimiser step: the straight line of a batch.
   double step(int64_t i) {
+    fault::at("step", i + 1);
     recipe_.params().begin_gradients();
     double loss = 0;
     for (int64_t micro = 0; micro < plan_.accumulate; ++micro) {
+      fault::at("micro");
       batch_ = loader_->next();
       at_ = {i, micro * t_.train.batch, t_.train.seed(), plan_.tau(i)};
       Tape tape;
@@ -185,6 +189,7 @@ class Run {
 
   void draw(int64_t done) {
     const NoGrad nothing_records;
+    fault::at("picture");
     const std::optional<Picture> picture = recipe_.picture(batch_, at_);
     if (!picture) return;
     try {
