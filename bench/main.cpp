@@ -30,9 +30,19 @@ int main(int argc, char** argv) {
   ops->add_flag("--smoke", options.smoke, "each row once: does it run?");
   ops->add_option("--json", options.json, "also write the figures to this file");
 
+  bench::DataOptions pictures;
+  CLI::App* data = app.add_subcommand("data", "pictures from files to what a model sees");
+  data->add_option("--files", pictures.files,
+                   "a folder of pictures, a folder of such folders, or a list; default: made-up photos");
+  data->add_option("--write", pictures.write, "keep the made-up photos in this folder")->excludes("--files");
+  data->add_option("--threads", pictures.threads, "workers of the loader")->check(CLI::Range(0, 1024));
+  data->add_option("--seconds", pictures.seconds, "spent on each row")->check(CLI::PositiveNumber);
+  data->add_option("--json", pictures.json, "also write the figures and the crops to this file");
+
   try {
     app.parse(argc, argv);
-    return roof->parsed() ? bench::run_roof(most_threads) : bench::run_ops(options);
+    if (roof->parsed()) return bench::run_roof(most_threads);
+    return data->parsed() ? bench::run_data(pictures) : bench::run_ops(options);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   } catch (const Error& e) {
