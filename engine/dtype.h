@@ -24,12 +24,20 @@ struct bf16 {
   explicit operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 };
 
+// clang 14 knows _Float16 only for processors that compute with it; its __fp16 is the same bits everywhere
+// (but no function may return one, hence not std::bit_cast below).
+#ifdef __clang__
+using NativeHalf = __fp16;
+#else
+using NativeHalf = _Float16;
+#endif
+
 // IEEE binary16, for storage only. Conversion rounds to nearest even.
 struct f16 {
   uint16_t bits = 0;
   f16() = default;
-  explicit f16(float x) : bits(std::bit_cast<uint16_t>(static_cast<_Float16>(x))) {}
-  explicit operator float() const { return static_cast<float>(std::bit_cast<_Float16>(bits)); }
+  explicit f16(float x) : bits(std::bit_cast<uint16_t>(static_cast<NativeHalf>(x))) {}
+  explicit operator float() const { return static_cast<float>(__builtin_bit_cast(NativeHalf, bits)); }
 };
 
 template <class T> struct DTypeOf;

@@ -68,6 +68,7 @@ std::string_view parent_part(std::string_view key) {
 // `; did you mean "optim.blr"?`, or nothing when no name is near. A right name in the wrong section is near.
 std::string suggestion(const std::string& key, const std::set<std::string>& names) {
   std::string best;
+  if (key.size() > 100) return best;  // no slip of the keyboard, and the distance costs its length
   size_t best_distance = std::max<size_t>(1, last_part(key).size() / 3) + 1;
   for (const std::string& name : names) {
     const size_t moved = parent_part(key) == parent_part(name) ? 0 : 1;
@@ -140,7 +141,8 @@ class Reader {
   }
 
   void read_section(const YamlNode& section, const std::string& prefix) {
-    for (const auto& [key, node] : section.fields) {
+    for (const YamlField& entry : section.fields) {
+      const YamlNode &key = entry.key, &node = entry.value;
       place_ = at_line(key.line);
       key_ = prefix + key.text;
       if (key.text.find('.') != std::string::npos) {

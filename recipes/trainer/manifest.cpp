@@ -37,30 +37,74 @@ Json to_json(const CheckpointInfo& info) {
               {"extra", info.extra}};
 }
 
-CheckpointInfo info_from_json(const Json& j) {
+// Json's own conversions cast whatever number they find, 1e300 and -1 too.
+uint64_t count(const Json& j, uint64_t most, const std::string& path) {
+  if (!j.is_number_unsigned() || j.get<uint64_t>() > most)
+    fail(ErrorKind::checkpoint, "{}: {} where an integer from 0 to {} belongs", path, dump(j, -1), most);
+  return j.get<uint64_t>();
+}
+
+int64_t signed_count(const Json& j, const std::string& path) {
+  return static_cast<int64_t>(count(j, INT64_MAX, path));
+}
+
+CheckpointInfo info_from_json(const Json& j, const std::string& path) {
   CheckpointInfo info;
-  j.at("step").get_to(info.step);
+  info.step = signed_count(j.at("step"), path);
   j.at("epoch").get_to(info.epoch);
-  j.at("seed").get_to(info.seed);
+  info.seed = count(j.at("seed"), UINT64_MAX, path);
   j.at("recipe").get_to(info.recipe);
   j.at("model").get_to(info.model);
   j.at("parts").get_to(info.parts);
   j.at("target").get_to(info.target);
   j.at("mean").get_to(info.mean);
   j.at("std").get_to(info.std);
-  j.at("image_size").get_to(info.image_size);
+  for (const Json& side : j.at("image_size")) info.image_size.push_back(signed_count(side, path));
   j.at("code").get_to(info.code);
   j.at("config").get_to(info.config);
   j.at("extra").get_to(info.extra);
   return info;
 }
 
-void check_format(int format, const std::string& path) {
+void check_format(const Json& j, const std::string& path) {
+  const uint64_t format = count(j, UINT64_MAX, path);
   if (format != kFormat) {
     fail(ErrorKind::checkpoint,
          "{}: format {} is unknown to this build, which reads format {}; use a newer build", path, format,
          kFormat);
   }
+}
+
+std::string sum_from_json(const Json& j, const std::string& path) {
+  const std::string sum = j.get<std::string>();
+  if (sum.size() != kSumDigits || sum.find_first_not_of("0123456789abcdef") != std::string::npos)
+    fail(ErrorKind::checkpoint, "{}: {} where {} hexadecimal digits belong", path, dump(j, -1), kSumDigits);
+  return sum;
+}
+
+// A file lies in the checkpoint's own folder.
+std::string file_name_from_json(const Json& j, const std::string& path) {
+  const std::string name = j.get<std::string>();
+  if (name.empty() || name[0] == '.' || name.find('/') != std::string::npos ||
+      name.find('\0') != std::string::npos) {
+    fail(ErrorKind::checkpoint, "{}: {} where the name of a file beside it belongs", path, dump(j, -1));
+  }
+  return name;
+}
+
+ManifestFile file_from_json(const Json& j, const std::string& path) {
+  ManifestFile file{file_name_from_json(j.at("name"), path), sum_from_json(j.at("xxh3_128"), path), {}};
+  uint64_t room = INT64_MAX;
+  for (const Json& p : j.at("parts")) {
+    const uint64_t bytes = count(p.at("bytes"), room, path);
+    room -= bytes;
+    file.parts.push_back({p.at("name"), bytes, sum_from_json(p.at("xxh3_128"), path)});
+  }
+  if (count(j.at("bytes"), INT64_MAX, path) != file.bytes()) {
+    fail(ErrorKind::checkpoint, "{}: {} has {} bytes, its parts {}", path, file.name, j.at("bytes").dump(),
+         file.bytes());
+  }
+  return file;
 }
 
 }  // namespace
@@ -94,15 +138,10 @@ Manifest read_manifest(const std::string& text, const std::string& path) {
     fail(ErrorKind::checkpoint, "{}: does not match its own checksum", path);
   try {
     const Json j = Json::parse(text);
-    check_format(j.at("format").get<int>(), path);
+    check_format(j.at("format"), path);
     Manifest m;
-    m.info = info_from_json(j.at("info"));
-    for (const Json& f : j.at("files")) {
-      ManifestFile file{f.at("name"), f.at("xxh3_128"), {}};
-      for (const Json& p : f.at("parts"))
-        file.parts.push_back({p.at("name"), p.at("bytes"), p.at("xxh3_128")});
-      m.files.push_back(std::move(file));
-    }
+    m.info = info_from_json(j.at("info"), path);
+    for (const Json& f : j.at("files")) m.files.push_back(file_from_json(f, path));
     return m;
   } catch (const Json::exception& e) {
     fail(ErrorKind::checkpoint, "{}: {}", path, e.what());
@@ -125,7 +164,7 @@ CheckpointInfo info_from_metadata(const std::map<std::string, std::string>& meta
   const Json like = to_json({});
   Json fields{{"extra", Json::object()}};
   try {
-    check_format(Json::parse(metadata.at(kMark)).get<int>(), path);
+    check_format(Json::parse(metadata.at(kMark)), path);
     for (const auto& [key, value] : metadata) {
       if (key == kMark) continue;
       if (!like.contains(key)) {
@@ -134,7 +173,7 @@ CheckpointInfo info_from_metadata(const std::map<std::string, std::string>& meta
         fields[key] = like.at(key).is_string() ? Json(value) : Json::parse(value);
       }
     }
-    return info_from_json(fields);
+    return info_from_json(fields, path);
   } catch (const Json::exception& e) {
     fail(ErrorKind::checkpoint, "{}: metadata: {}", path, e.what());
   }

@@ -85,10 +85,10 @@ class TreeBuilder : public YAML::EventHandler {
       add_key(mark, parent, kind, text);
       return nullptr;
     }
-    parent.fields.back().second = std::move(node);
-    return &parent.fields.back().second;
+    parent.fields.back().value = std::move(node);
+    return &parent.fields.back().value;
   }
-  static bool awaits_key(const YamlNode& map) { return map.fields.back().second.line > 0; }
+  static bool awaits_key(const YamlNode& map) { return map.fields.back().value.line > 0; }
 
   void add_key(const YAML::Mark& mark, YamlNode& map, YamlNode::Kind kind, const std::string& text) const {
     if (kind != YamlNode::scalar) refuse(mark, "a key must be text");
@@ -101,7 +101,7 @@ class TreeBuilder : public YAML::EventHandler {
     key.kind = kind;
     key.line = mark.line + 1;
     key.text = text;
-    map.fields.emplace_back(std::move(key), YamlNode{});
+    map.fields.push_back({std::move(key), YamlNode{}});
   }
 
   const std::string& name_;

@@ -2,19 +2,24 @@
 #pragma once
 
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace tessera {
 
+struct YamlField;
+
 struct YamlNode {
   enum Kind { empty, scalar, list, map };
   Kind kind = empty;
-  int line = 0;                 // from 1
-  std::string text;             // scalar
-  bool quoted = false;          // scalar in quotes or a block: text, whatever it looks like
-  std::vector<YamlNode> items;  // list
-  std::vector<std::pair<YamlNode, YamlNode>> fields;  // map, in file order; keys are scalars, all different
+  int line = 0;                   // from 1
+  std::string text;               // scalar
+  bool quoted = false;            // scalar in quotes or a block: text, whatever it looks like
+  std::vector<YamlNode> items;    // list
+  std::vector<YamlField> fields;  // map, in file order; keys are scalars, all different
+};
+
+struct YamlField {
+  YamlNode key, value;
 };
 
 // The one document in `text`; `name` stands for the file in errors. Refuses, with name:line, what is not
