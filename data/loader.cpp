@@ -20,6 +20,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kJudgeAfter = 1000;  // samples before max_bad_fraction is held against them
 constexpr uint64_t kStandInTries = 16;
+constexpr auto kPoll = std::chrono::milliseconds(50);  // of give_up, while workers are waited for
 
 // A batch in the making. Workers own disjoint samples of `batch`; all else is under the loader's mutex.
 struct Job {
@@ -49,11 +50,7 @@ class Loader::Impl {
   }
 
   ~Impl() {
-    {
-      const std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
-    work_.notify_all();
+    tell_to_end();
     for (std::thread& thread : threads_) thread.join();
   }
 
@@ -77,6 +74,7 @@ class Loader::Impl {
       const Clock::time_point begin = Clock::now();
       const std::shared_ptr<Job> job = options_.workers == 0 ? make_inline() : wait_for_job();
       wait_seconds_ += std::chrono::duration<double>(Clock::now() - begin).count();
+      if (!job) return {};
       if (job->error) std::rethrow_exception(job->error);
       account(job->batch);
       return std::move(job->batch);
@@ -86,7 +84,21 @@ class Loader::Impl {
     }
   }
 
+  bool stop(std::chrono::milliseconds patience) {
+    tell_to_end();
+    std::unique_lock lock(mutex_);
+    return ready_.wait_for(lock, patience, [&] { return ended_ == threads_.size(); });
+  }
+
  private:
+  void tell_to_end() {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    work_.notify_all();
+  }
+
   static SamplerOptions sized(SamplerOptions options, const Dataset& data) {
     options.size = data.size();
     return options;
@@ -120,6 +132,7 @@ class Loader::Impl {
     return job;
   }
 
+  // Null when options.give_up said so.
   std::shared_ptr<Job> wait_for_job() {
     std::unique_lock lock(mutex_);
     if (jobs_.empty()) jobs_.push_back(new_job());
@@ -128,7 +141,9 @@ class Loader::Impl {
       for (int i = 0; i < options_.workers; ++i) threads_.emplace_back([this] { work(); });
     }
     const std::shared_ptr<Job> job = jobs_.front();
-    ready_.wait(lock, [&] { return job->ready(); });
+    while (!ready_.wait_for(lock, kPoll, [&] { return job->ready(); })) {
+      if (options_.give_up && options_.give_up()) return nullptr;
+    }
     jobs_.pop_front();
     prefetch();
     return job;
@@ -147,7 +162,11 @@ class Loader::Impl {
     for (;;) {
       std::shared_ptr<Job> job;
       work_.wait(lock, [&] { return stop_ || (job = claimable()) != nullptr; });
-      if (stop_) return;
+      if (stop_) {
+        ++ended_;
+        ready_.notify_all();
+        return;
+      }
       const int64_t count = job->batch.size();
       // Small enough to spread a batch over the workers, large enough that tiny pictures do not queue for the
       // mutex.
@@ -257,11 +276,12 @@ class Loader::Impl {
   const LoaderOptions options_;
   const Sampler sampler_;
 
-  std::mutex mutex_;  // of the cursor, and of the jobs but for their samples
-  std::condition_variable work_, ready_;
+  std::mutex mutex_;                       // of the cursor, and of the jobs but for their samples
+  std::condition_variable work_, ready_;   // work to claim; a batch made, or a worker gone
   std::deque<std::shared_ptr<Job>> jobs_;  // made or in the making, in order
   int64_t epoch_ = 0, batch_ = 0;          // the next job's
   bool stop_ = false;
+  size_t ended_ = 0;  // workers gone after stop_
   std::vector<std::thread> threads_;
 
   // Only next() and start() use these, so only the calling thread.
@@ -277,6 +297,7 @@ Loader::~Loader() = default;
 int64_t Loader::batches_per_epoch() const { return impl_->sampler().batches_per_epoch(); }
 void Loader::start(int64_t epoch, int64_t batch) { impl_->start(epoch, batch); }
 Batch Loader::next() { return impl_->next(); }
+bool Loader::stop(std::chrono::milliseconds patience) { return impl_->stop(patience); }
 double Loader::wait_seconds() const { return impl_->wait_seconds(); }
 int64_t Loader::bad_samples() const { return impl_->bad_samples(); }
 

@@ -2,6 +2,7 @@
 // do not depend on the number of workers or on where in an epoch the loader starts.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -41,6 +42,8 @@ struct LoaderOptions {
       true;  // false: next() past the end of the epoch is an error (and nothing is made ahead of it)
   double max_bad_fraction =
       0.01;  // of the samples delivered; judged once 1000 (or a whole epoch, if that is less) have been
+  // Asked while next() waits for workers: true makes it give up, so that a data stall holds nobody back.
+  std::function<bool()> give_up;
   // Called once for each broken sample, from next(), in the order of batches: the line of bad_samples.jsonl.
   std::function<void(const Substitute&)> on_bad_sample;
 };
@@ -60,7 +63,12 @@ class Loader {
   void start(int64_t epoch, int64_t batch = 0);
   // The next batch, going from epoch to epoch. Throws what making it threw, and again on every later call
   // until start(); Error(data) when too many samples are broken, or a sample and every stand-in tried.
+  // Empty (size 0) when options.give_up said so while it waited; the batch then stays the next.
   Batch next();
+
+  // Tells the workers to end, and waits for them as long as `patience`. False when one is still stuck in a
+  // sample: the destructor would wait for it. next() must not be called afterwards.
+  bool stop(std::chrono::milliseconds patience);
 
   double wait_seconds() const;  // spent in next() until a batch was ready
   int64_t bad_samples() const;  // substitutes delivered so far

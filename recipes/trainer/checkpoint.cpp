@@ -149,6 +149,10 @@ void delete_old(Disk& disk, const std::string& folder, int64_t step, int keep, c
   }
 }
 
+std::string make_nonce() {
+  return fmt::format("{:x}-{:x}", getpid(), std::chrono::steady_clock::now().time_since_epoch().count());
+}
+
 // Writes `content` as folder/name by way of a temporary folder.
 void commit(Disk& disk, const std::string& folder, const std::string& name, const Checkpoint& content,
             const std::string& nonce) {
@@ -256,8 +260,7 @@ std::string save_checkpoint(const std::string& run, const Checkpoint& content, i
   if (keep < 2) fail(ErrorKind::config, "checkpoint: keep is {}; at least 2 generations are kept", keep);
   TS_CHECK(content.info.step >= 0, "checkpoint: step is {}", content.info.step);
   fault::at("save.begin");
-  const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
-  const std::string nonce = fmt::format("{:x}-{:x}", getpid(), now);
+  const std::string nonce = make_nonce();
   const std::string folder = checkpoints_of(run);
   Checkpoint stamped = content;  // handles only: tensors are shared
   if (stamped.info.code.empty()) stamped.info.code = code_version();
@@ -276,6 +279,10 @@ std::string save_checkpoint(const std::string& run, const Checkpoint& content, i
   tidy([&] { delete_old(disk, folder, content.info.step, keep, nonce); });
   fault::at("save.end");
   return folder + "/" + name;
+}
+
+void clear_leftovers(const std::string& run, int64_t step, int keep, Disk& disk) {
+  tidy([&] { delete_old(disk, checkpoints_of(run), step, keep, make_nonce()); });
 }
 
 Checkpoint load_checkpoint(const std::string& step_folder) {

@@ -8,6 +8,7 @@
 #include "engine/fault.h"
 #include "engine/log.h"
 #include "engine/parallel.h"
+#include "recipes/trainer/signals.h"
 #include "recipes/trainer/version.h"
 
 namespace tessera {
@@ -115,7 +116,10 @@ int parse_and_run(const std::vector<std::string>& arguments, const std::string& 
   }
   for (size_t i = 0; i < commands.size(); ++i) {
     if (!apps[i]->parsed()) continue;
-    return commands[i].run(complete(options[i], program, commands[i]));
+    const Invocation call = complete(options[i], program, commands[i]);
+    // A run that is told to leave while it still builds its model saves its step 0 and says so, as later.
+    if (commands[i].takes == Takes::run && !call.dry_run && !call.print_config) watch_signals();
+    return commands[i].run(call);
   }
   return static_cast<int>(ErrorKind::internal);
 }

@@ -86,6 +86,12 @@ void RunLog::step(int64_t step, const NamedValues& values, const NamedValues& ti
   write_line(steps_.get(), line + "}\n");
 }
 
+void RunLog::sync() {
+  for (Disk::File* file : {steps_.get(), bad_.get()}) {
+    if (file) or_warn([&] { file->sync(); });
+  }
+}
+
 void RunLog::bad_sample(int64_t index, const std::string& line) {
   if (listed_.insert(index).second) write_line(bad_.get(), line + "\n");
 }

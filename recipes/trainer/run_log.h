@@ -24,6 +24,8 @@ class RunLog {
   // {"step":7,"loss":0.9,...,"time":{"img/s":310,...}}: `time` takes what depends on the clock and the
   // machine. Values print shortest and exactly; NaN and infinities as strings.
   void step(int64_t step, const NamedValues& values, const NamedValues& time = {});
+  // Lines written so far reach the disk: before a checkpoint that lets a resumed run pass over their steps.
+  void sync();
   // Writes `line` (data/loader.h's bad_sample_line, with its key "index") once per `index` in a run, also
   // over resumes.
   void bad_sample(int64_t index, const std::string& line);

@@ -1,19 +1,21 @@
 // The handlers only note the signal; the trainer polls.
 #include "recipes/trainer/signals.h"
 
+#include <atomic>
 #include <csignal>
 
 namespace tessera {
 namespace {
 
-volatile std::sig_atomic_t requested = 0;
-volatile std::sig_atomic_t stops = 0;  // SIGTERM and SIGINT so far; SIGUSR1 is a batch system's early warning
+// Any thread may take a signal, and any may poll: atomic, and lock-free as a handler needs.
+std::atomic<int> requested{0};
+std::atomic<int> stops{0};  // SIGTERM and SIGINT so far; SIGUSR1 is a batch system's early warning
+static_assert(std::atomic<int>::is_always_lock_free);
 
 extern "C" void note(int signal) {
   requested = signal;
   if (signal == SIGUSR1) return;
-  stops = stops + 1;
-  if (stops < 2) return;
+  if (++stops < 2) return;
   std::signal(signal, SIG_DFL);
   std::raise(signal);
 }

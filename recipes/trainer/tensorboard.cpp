@@ -5,6 +5,7 @@
 
 #include <array>
 #include <bit>
+#include <charconv>
 #include <chrono>
 #include <cstring>
 #include <ctime>
@@ -53,6 +54,20 @@ double now() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
+constexpr std::string_view kPrefix = "events.out.tfevents.";
+
+// The latest second in the names of a run's event files; 0 when there are none.
+int64_t latest_second(Disk& disk, const std::string& run) {
+  int64_t latest = 0;
+  for (const Disk::Entry& e : disk.list(run)) {
+    int64_t second = 0;
+    if (!e.name.starts_with(kPrefix)) continue;
+    std::from_chars(e.name.data() + kPrefix.size(), e.name.data() + e.name.size(), second);
+    latest = std::max(latest, second);
+  }
+  return latest;
+}
+
 }  // namespace
 
 uint32_t crc32c(std::string_view data) {
@@ -63,14 +78,20 @@ uint32_t crc32c(std::string_view data) {
 }
 
 EventWriter::EventWriter(const std::string& run, int64_t resumed_step, Disk& disk) {
+  bool continues = resumed_step > 0;
   try {
-    file_ = disk.append(fmt::format("{}/events.out.tfevents.{}.{}", run, std::time(nullptr), getpid()));
+    // Readers take the files in the order of their names: a restart within a second, or after the clock was
+    // set back, must still come last.
+    const int64_t before = latest_second(disk, run);
+    const int64_t second = std::max<int64_t>(std::time(nullptr), before + 1);
+    continues = continues || before > 0;
+    file_ = disk.append(fmt::format("{}/{}{}.{}", run, kPrefix, second, getpid()));
   } catch (const Error& e) {
     log::warn_once("tensorboard", fmt::format("{}; training goes on without TensorBoard", e.what()));
     return;
   }
   write_event(0, bytes(Event::file_version, "brain.Event:2"));
-  if (resumed_step > 0) {
+  if (continues) {
     write_event(resumed_step + 1, bytes(Event::session_log, integer(SessionLog::status, kSessionStart)));
   }
 }

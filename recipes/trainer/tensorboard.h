@@ -13,8 +13,8 @@ namespace tessera {
 
 class EventWriter {
  public:
-  // RUN/events.out.tfevents.<seconds>.<pid>. With resumed_step > 0 readers are told to forget later steps of
-  // earlier files.
+  // RUN/events.out.tfevents.<seconds>.<pid>, last in the order of names. Where the run has earlier files,
+  // readers are told to forget their steps after resumed_step.
   EventWriter(const std::string& run, int64_t resumed_step, Disk& disk = real_disk());
 
   void scalar(std::string_view tag, int64_t step, double value);

@@ -2,6 +2,8 @@
 
 #include <chrono>
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <thread>
 
@@ -22,6 +24,7 @@ namespace tessera {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+constexpr auto kPatience = std::chrono::seconds(2);  // with data workers, when all is saved
 double seconds_since(Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); }
 
 // How far a run goes and where in the data a step stands. Everything follows from the step number.
@@ -108,25 +111,28 @@ class Run {
     window_start_ = Clock::now();
     for (int64_t i = start_; i < plan_.steps; ++i) {
       if (leave_requested() != 0) return leave(i);
-      const double loss = step(i);
+      const std::optional<double> loss = step(i);
+      if (!loss) return leave(i);
       const int64_t done = i + 1;
-      report(done, loss);
+      report(done, *loss);
       const bool last = done == plan_.steps;
       if (last || done % plan_.picture_every == 0) draw(done);
       if (last || done % plan_.save_every == 0) save(done);
     }
-    return leave_requested() != 0 ? leave(plan_.steps) : 0;
+    return leave_requested() != 0 ? leave(plan_.steps) : end(0);
   }
 
  private:
-  // One optimiser step: the straight line of a batch.
-  double step(int64_t i) {
+  // One optimiser step: the straight line of a batch. No loss when a signal came while data were waited for:
+  // nothing was updated then.
+  std::optional<double> step(int64_t i) {
     fault::at("step", i + 1);
     recipe_.params().begin_gradients();
     double loss = 0;
     for (int64_t micro = 0; micro < plan_.accumulate; ++micro) {
       fault::at("micro");
       batch_ = loader_->next();
+      if (batch_.size() == 0) return {};
       at_ = {i, micro * t_.train.batch, t_.train.seed(), plan_.tau(i)};
       Tape tape;
       const Var part = recipe_.loss(batch_, at_);
@@ -211,6 +217,7 @@ class Run {
     c.info.config = t_.config;
     for (const Param& p : recipe_.params().params()) c.model.tensors.emplace_back(p.name, p.master);
     c.optimizer = optimizer_.state();
+    log_->sync();
     save_checkpoint(folder_, c, t_.train.keep);
     saved_ = done;
   }
@@ -219,7 +226,15 @@ class Run {
     if (saved_ != done) save(done);
     log::info(fmt::format("{}: checkpoint of step {} saved; go on with --resume",
                           signal_name(leave_requested()), done));
-    return kExitPreempted;
+    return end(kExitPreempted);
+  }
+
+  // All is saved. A worker stuck in a sample (a disk that no longer answers) is left behind, not waited for.
+  int end(int code) {
+    if (loader_->stop(kPatience)) return code;
+    log::warning("a data worker is stuck in a sample; leaving without it");
+    std::fflush(nullptr);
+    std::_Exit(code);
   }
 
   void resume() {
@@ -230,6 +245,7 @@ class Run {
     optimizer_.load_state(c.optimizer);
     start_ = saved_ = c.info.step;
     window_step_ = start_;
+    clear_leftovers(folder_, start_, t_.train.keep);
     log::info(fmt::format("resuming from {} (step {} of {})", latest, start_, plan_.steps));
   }
 
@@ -242,6 +258,7 @@ class Run {
     o.workers = t_.data.workers;
     o.prefetch = t_.data.prefetch;
     o.max_bad_fraction = t_.data.max_bad_fraction;
+    o.give_up = [] { return leave_requested() != 0; };
     o.on_bad_sample = [this](const Substitute& s) { log_->bad_sample(s.broken, bad_sample_line(s)); };
     return o;
   }
