@@ -43,7 +43,7 @@ std::string save_checkpoint(const std::string& run, const Checkpoint& content, i
                             Disk& disk = real_disk());
 
 // Removes what a killed save or deletion has left in RUN/checkpoints: temporary folders, and generations
-// beyond `keep` up to `step`. For a resumed run, before it saves. Never throws for a disk that refuses: warns.
+// beyond `keep` up to `step`. For a resumed run. A disk that refuses costs a warning.
 void clear_leftovers(const std::string& run, int64_t step, int keep, Disk& disk = real_disk());
 
 // Verifies every sum before returning. Throws Error(checkpoint) naming the file and the tensor.
