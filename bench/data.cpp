@@ -14,6 +14,7 @@
 #include "data/decode.h"
 #include "data/loader.h"
 #include "engine/check.h"
+#include "engine/roof.h"
 
 namespace tessera::bench {
 namespace {
