@@ -20,6 +20,7 @@ namespace tessera::bench {
 namespace {
 
 namespace fs = std::filesystem;
+using roof::now;
 using Json = nlohmann::ordered_json;
 
 constexpr int64_t kEpochs = 4;  // crops of each picture that are timed
