@@ -19,7 +19,11 @@ Var recompute(const Var& x, std::function<Var(const Var&)> f) {
                       [x = x.value(), f = std::move(f)](const Tensor& dy, Grads& dx) {
                         Tape inner;
                         const Var again = inner.watch(x);
-                        inner.backward({f(again)}, {dy});
+                        const Var y_again = [&] {
+                          const memory::LabelScope label("activations");  // not "gradients", as around us
+                          return f(again);
+                        }();
+                        inner.backward({y_again}, {dy});
                         const Tensor gradient = inner.gradient_of(again);
                         if (gradient.defined()) dx[0].give(gradient);
                       });

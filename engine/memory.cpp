@@ -3,12 +3,18 @@
 
 #include <fmt/format.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <mutex>
+#include <utility>
 
 #include "engine/check.h"
 #include "engine/fault.h"
@@ -35,6 +41,14 @@ int64_t class_bytes(int64_t bytes) {
   return round_up(n, step);
 }
 
+int64_t limit_at_start() {
+  const char* text = std::getenv("TESSERA_MEMORY_LIMIT");
+  if (text != nullptr && *text != 0) return memory::parse_bytes(text, "TESSERA_MEMORY_LIMIT");
+  return memory::machine_bytes();
+}
+
+std::string in_mb(int64_t bytes) { return fmt::format("{:.1f} MB", static_cast<double>(bytes) / (1 << 20)); }
+
 class Pool {
  public:
   std::byte* take(int64_t bytes, const char* label, int64_t* capacity) {
@@ -52,6 +66,7 @@ class Pool {
     }
     *capacity = size;
     count(label, size);
+    if (recording_) events_.push_back({label, std::max<int64_t>(bytes, 1), block});
     return block;
   }
 
@@ -59,6 +74,7 @@ class Pool {
     const std::lock_guard lock(mutex_);
     free_[capacity].push_back(block);
     count(label, -capacity);
+    if (recording_) events_.push_back({label, 0, block});
   }
 
   memory::Usage usage() {
@@ -79,6 +95,21 @@ class Pool {
   void set_limit(int64_t bytes) {
     const std::lock_guard lock(mutex_);
     limit_ = bytes;
+  }
+  int64_t limit() {
+    const std::lock_guard lock(mutex_);
+    return limit_;
+  }
+
+  // The events so far, which are forgotten; from now on they are written down, or not.
+  std::vector<memory::Event> record(bool on) {
+    const std::lock_guard lock(mutex_);
+    recording_ = on;
+    return std::exchange(events_, {});
+  }
+  std::vector<memory::Event> events() {
+    const std::lock_guard lock(mutex_);
+    return events_;
   }
 
   void violation(const char* label) {
@@ -116,7 +147,7 @@ class Pool {
     if (size > arena_left_) {
       const int64_t chunk = round_up(std::max(size, kChunk), kHugePage);
       if (limit_ > 0 && usage_.reserved + chunk > limit_)
-        out_of_memory(size, label, "the limit set for this process");
+        out_of_memory(size, label, fmt::format("the limit of {}", in_mb(limit_)));
       // One huge page more, so that the chunk can start on a huge-page border.
       void* p = mmap(nullptr, static_cast<size_t>(chunk + kHugePage), PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -133,25 +164,28 @@ class Pool {
     return block;
   }
 
-  [[noreturn]] void out_of_memory(int64_t size, const char* label, const char* bound) {
+  [[noreturn]] void out_of_memory(int64_t size, const char* label, const std::string& bound) {
     Labels by_size = labels_;
     std::sort(by_size.begin(), by_size.end(),
               [](const auto& a, const auto& b) { return a.second > b.second; });
     std::string holders;
     for (size_t i = 0; i < by_size.size() && i < 5; ++i) {
-      holders += fmt::format("{}{} {} MB", i ? ", " : "", by_size[i].first, by_size[i].second >> 20);
+      holders += fmt::format("{}{} {}", i ? ", " : "", by_size[i].first, in_mb(by_size[i].second));
     }
-    fail(ErrorKind::memory,
-         "out of memory: {} MB for {} would exceed {}; in use {} MB, reserved {} MB (largest: {}). "
-         "Use a smaller batch with train.accumulate, or train.recompute=true",
-         size >> 20, label, bound, usage_.now >> 20, usage_.reserved >> 20, holders);
+    fail(
+        ErrorKind::memory,
+        "out of memory: {} for {} would exceed {}; in use {}, reserved {} (largest: {}). Use a smaller batch "
+        "with train.accumulate, or train.recompute=true; TESSERA_MEMORY_LIMIT sets the limit",
+        in_mb(size), label, bound, in_mb(usage_.now), in_mb(usage_.reserved), holders);
   }
 
   std::mutex mutex_;
   std::map<int64_t, std::vector<std::byte*>> free_;
   std::byte* arena_ = nullptr;
   int64_t arena_left_ = 0;
-  int64_t limit_ = 0;
+  int64_t limit_ = limit_at_start();
+  bool recording_ = false;
+  std::vector<memory::Event> events_;
   memory::Usage usage_;
   Labels labels_, peak_labels_;
   int64_t snapshot_ = 0;
@@ -194,6 +228,37 @@ namespace memory {
 Usage usage() { return pool().usage(); }
 void reset_peak() { pool().reset_peak(); }
 void set_limit(int64_t bytes) { pool().set_limit(bytes); }
+int64_t limit() { return pool().limit(); }
+
+int64_t parse_bytes(const std::string& text, const std::string& what) {
+  constexpr const char* kUnits = "KMGT";
+  double number = 0;
+  char unit = 0, rest = 0;
+  const int read = std::sscanf(text.c_str(), "%lf%c%c", &number, &unit, &rest);
+  const char* at = read == 2 ? std::strchr(kUnits, unit) : nullptr;
+  if (read < 1 || read > 2 || (read == 2 && (unit == 0 || at == nullptr)) || !(number >= 0)) {
+    fail(ErrorKind::config, "{} is \"{}\"; wanted a number of bytes such as 4096, 512M or 1.5G", what, text);
+  }
+  const double bytes = std::ldexp(number, at == nullptr ? 0 : 10 * static_cast<int>(at - kUnits + 1));
+  if (bytes > 0x1p62) fail(ErrorKind::config, "{} is \"{}\", more than any machine has", what, text);
+  return static_cast<int64_t>(bytes);
+}
+
+int64_t machine_bytes() {
+  const int64_t all = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+  int64_t allowed = all;
+  for (const char* path : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+    int64_t bytes = 0;
+    if (std::ifstream(path) >> bytes && bytes > 0) allowed = std::min(allowed, bytes);  // "max" is no number
+  }
+  return allowed;
+}
+
+int64_t block_bytes(int64_t bytes) { return class_bytes(bytes); }
+
+Recorder::Recorder() { pool().record(true); }
+Recorder::~Recorder() { pool().record(false); }
+std::vector<Event> Recorder::events() const { return pool().events(); }
 
 GuardScope::GuardScope() {
   TS_CHECK(!guarding.exchange(true), "memory: GuardScope does not nest");

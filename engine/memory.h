@@ -47,8 +47,36 @@ struct Usage {
 Usage usage();
 void reset_peak();
 
-// Limits what the pool may take from the system; 0 = no limit. Beyond it, Storage throws Error(memory).
+// Limits what the pool may take from the system; 0 = no limit. Beyond it, Storage throws Error(memory) that
+// says what was asked for, what is in use, the limit and the five largest labels. Until it is called, the
+// limit is TESSERA_MEMORY_LIMIT (see parse_bytes) or else machine_bytes(): an error beats the system's killer.
 void set_limit(int64_t bytes);
+int64_t limit();
+
+// "4096", "512M", "4G", "1.5G" (K, M, G, T are powers of 1024). Throws Error(config) naming `what`.
+int64_t parse_bytes(const std::string& text, const std::string& what);
+
+// Memory of this machine, or what its container may use if that is less.
+int64_t machine_bytes();
+
+// What the pool sets aside for `bytes`: at most 12.5 % more.
+int64_t block_bytes(int64_t bytes);
+
+// One block taken or given back, for planning.
+struct Event {
+  const char* label;
+  int64_t bytes;  // asked for; 0: given back
+  const void* block;
+};
+// While alive, every event of every thread is written down, in order. Not nestable.
+class Recorder {
+ public:
+  Recorder();
+  ~Recorder();
+  Recorder(const Recorder&) = delete;
+  Recorder& operator=(const Recorder&) = delete;
+  std::vector<Event> events() const;  // so far
+};
 
 // While alive: new storage starts as 0xff (NaN in every float type) and carries 64 guard bytes on both sides,
 // checked when it is freed. For tests; not nestable.

@@ -14,6 +14,7 @@
 #include "engine/log.h"
 #include "engine/parallel.h"
 #include "recipes/trainer/optimizer.h"
+#include "recipes/trainer/plan.h"
 #include "recipes/trainer/progress.h"
 #include "recipes/trainer/run_log.h"
 #include "recipes/trainer/schedule.h"
@@ -69,22 +70,6 @@ Plan make_plan(const Training& t, int64_t pictures) {
   return p;
 }
 
-void dry_run(Recipe& recipe, const Training& t, const Plan& plan, int64_t pictures) {
-  const ParamStore& store = recipe.params();
-  const auto line = [](const char* what, const std::string& value) {
-    print_to_stdout(fmt::format("{:<22}{}\n", what, value));
-  };
-  line("pictures", fmt::format("{} ({})", pictures, t.data.train));
-  line("parameters", fmt::format("{} ({} trained)", store.numel(), store.trained_numel()));
-  if (recipe.multiply_adds() > 0)
-    line("forward", fmt::format("{:.3f} G multiply-adds per picture", recipe.multiply_adds() * 1e-9));
-  line("effective batch",
-       fmt::format("{} ({} x {})", t.train.batch * plan.accumulate, t.train.batch, plan.accumulate));
-  line("learning rate",
-       fmt::format("{} = {} * {} / 256", plan.schedule.lr, t.optim.blr, t.train.batch * plan.accumulate));
-  line("steps", fmt::format("{} ({} per epoch)", plan.steps, plan.steps_per_epoch));
-}
-
 class Run {
  public:
   Run(Recipe& recipe, const Training& t, const Plan& plan, std::shared_ptr<const Dataset> data,
@@ -134,6 +119,7 @@ class Run {
       batch_ = loader_->next();
       if (batch_.size() == 0) return {};
       at_ = {i, micro * t_.train.batch, t_.train.seed(), plan_.tau(i)};
+      const memory::LabelScope label("activations");
       Tape tape;
       const Var part = recipe_.loss(batch_, at_);
       loss += part.value().item() / static_cast<double>(plan_.accumulate);
@@ -319,7 +305,10 @@ void load_parameters(ParamStore& store, const Weights& weights) {
 int train(Recipe& recipe, const Training& training, const Invocation& call) {
   const std::shared_ptr<const Dataset> data = open_dataset(training.data.train);
   const Plan plan = make_plan(training, data->size());
-  if (call.dry_run) return dry_run(recipe, training, plan, data->size()), 0;
+  if (call.dry_run) {
+    dry_run(recipe, training, {data->size(), plan.steps, plan.steps_per_epoch, plan.schedule.lr});
+    return 0;
+  }
   if (call.out.empty())
     fail(ErrorKind::config, "--out DIR is missing: the folder for logs, checkpoints and pictures");
   return Run(recipe, training, plan, data, call).go();
