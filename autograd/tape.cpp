@@ -10,7 +10,6 @@
 #include "autograd/param.h"
 #include "engine/check.h"
 #include "engine/copy.h"
-#include "engine/profile.h"
 
 namespace tessera {
 namespace {
@@ -87,7 +86,6 @@ struct Tape::Impl {
         dx.grads[i].dtype_ = node.inputs[i].dtype;
         dx.grads[i].tape_ = tape;
       }
-      const ProfileScope profile(node.op);
       node.backward(dy, dx);
       dy.clear();
       for (Grad& g : dx.grads) {

@@ -2,6 +2,7 @@
 
 #include "engine/check.h"
 #include "engine/parallel.h"
+#include "engine/profile.h"
 #include "engine/random.h"
 
 namespace tessera {
@@ -10,6 +11,7 @@ Tensor random_noise(uint64_t seed, int64_t step, int64_t first_sample, int64_t B
   TS_CHECK(step >= 0 && first_sample >= 0 && B >= 0 && L >= 0,
            "random_noise: step {}, first sample {}, B {}, L {}", step, first_sample, B, L);
   const Tensor noise({B, L}, DType::f32, Device::cpu(), "masks");
+  const ProfileScope scope("random_noise", bytes_of(noise));
   float* out = noise.data<float>();
   parallel_for(B, 16, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {

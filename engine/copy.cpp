@@ -5,6 +5,7 @@
 
 #include "engine/check.h"
 #include "engine/parallel.h"
+#include "engine/profile.h"
 #include "engine/simd.h"
 
 namespace tessera {
@@ -47,6 +48,7 @@ void require_same_shape(const char* who, const Tensor& dst, const Tensor& src) {
 void copy(const Tensor& dst, const Tensor& src) {
   require_same_shape("copy", dst, src);
   TS_CHECK(dst.dtype() == src.dtype(), "copy: from {} to {}", name(src.dtype()), name(dst.dtype()));
+  const ProfileScope scope("copy", bytes_of(dst, src));
   auto* to = static_cast<std::byte*>(dst.raw());
   const auto* from = static_cast<const std::byte*>(src.raw());
   parallel_for(dst.bytes(), 4 * kGrain, [&](int64_t begin, int64_t end) {
@@ -55,6 +57,7 @@ void copy(const Tensor& dst, const Tensor& src) {
 }
 
 void fill(const Tensor& dst, double value) {
+  const ProfileScope scope("fill", bytes_of(dst));
   with_type(dst.dtype(), [&](auto t) {
     using T = decltype(t);
     T* p = dst.data<T>();
@@ -65,6 +68,7 @@ void fill(const Tensor& dst, double value) {
 
 void cast(const Tensor& dst, const Tensor& src) {
   require_same_shape("cast", dst, src);
+  const ProfileScope scope("cast", bytes_of(dst, src));
   with_type(dst.dtype(), [&](auto to) {
     with_type(src.dtype(), [&](auto from) {
       auto* d = dst.data<decltype(to)>();
@@ -82,6 +86,7 @@ void cast(const Tensor& dst, const Tensor& src) {
 
 void accumulate(const Tensor& dst, const Tensor& src) {
   require_same_shape("accumulate", dst, src);
+  const ProfileScope scope("accumulate", bytes_of(dst, dst, src));
   with_float_type(dst.dtype(), "accumulate", [&](auto to) {
     with_float_type(src.dtype(), "accumulate", [&](auto from) {
       auto* d = dst.data<decltype(to)>();

@@ -4,7 +4,6 @@
 #include "engine/check.h"
 #include "engine/gemm.h"
 #include "engine/parallel.h"
-#include "engine/profile.h"
 #include "engine/simd.h"
 
 namespace tessera::gemm {
@@ -37,7 +36,6 @@ void bias_gradient(const Tensor& db, const Tensor& dy, bool accumulate) {
   TS_CHECK(db.numel() == n && db.dtype() == DType::f32,
            "gemm: bias_gradient: db is {} {}, wanted [{}] f32 for dy {}", db.shape().str(), name(db.dtype()),
            n, dy.shape().str());
-  const ProfileScope scope("bias_gradient", dy.bytes() + db.bytes(), m * n);
   const int64_t blocks = (m + kRowsPerBlock - 1) / kRowsPerBlock;
   const Tensor partial({blocks, n}, DType::f32, Device::cpu(), "workspace");
   float* sums = partial.data<float>();

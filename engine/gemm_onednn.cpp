@@ -221,7 +221,7 @@ std::shared_ptr<const Packed> packed_weights(const Tensor& w, bool transposed) {
   }
   if (!packed->panels.defined()) return nullptr;
   if (packed->generation != slab->second.generation) {
-    const ProfileScope scope("pack_weights", 2 * w.bytes());
+    const ProfileScope scope("pack weights", 2 * w.bytes());
     pack_panels(static_cast<std::byte*>(packed->panels.raw()), w, transposed);
     packed->generation = slab->second.generation;
   }
@@ -304,7 +304,6 @@ void forward(const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bi
   check_shapes("forward", x.dim(1) == w.dim(1) && y.shape() == Shape({x.dim(0), w.dim(0)}), y, x, w);
   TS_CHECK(!bias.defined() || (bias.numel() == y.dim(1) && bias.dtype() == DType::f32),
            "gemm: forward: bias is {} {}, wanted [{}] f32", bias.shape().str(), name(bias.dtype()), y.dim(1));
-  const ProfileScope scope("gemm_forward", x.bytes() + w.bytes() + y.bytes(), 2 * x.numel() * w.dim(0));
   multiply_by_weights(y, x, w, true, bias);
 }
 
@@ -312,8 +311,6 @@ void input_gradient(const Tensor& dx, const Tensor& dy, const Tensor& w) {
   check_matrices("input_gradient", dx, dy, w);
   check_shapes("input_gradient", dy.dim(1) == w.dim(0) && dx.shape() == Shape({dy.dim(0), w.dim(1)}), dx, dy,
                w);
-  const ProfileScope scope("gemm_input_gradient", dy.bytes() + w.bytes() + dx.bytes(),
-                           2 * dy.numel() * w.dim(1));
   multiply_by_weights(dx, dy, w, false, Tensor());
 }
 
@@ -323,7 +320,6 @@ void weight_gradient(const Tensor& dw, const Tensor& dy, const Tensor& x, bool a
                x);
   TS_CHECK(dw.dtype() == DType::f32, "gemm: weight_gradient: dw is {}, wanted f32", name(dw.dtype()));
   const int64_t m = dy.dim(0), n = dy.dim(1), k = x.dim(1);
-  const ProfileScope scope("gemm_weight_gradient", dy.bytes() + x.bytes() + dw.bytes(), 2 * m * n * k);
   const std::pair<int64_t, int64_t> tile = gradient_tile(m, n, k);
   const int64_t rows = tile.first, columns = tile.second;  // clang cannot capture a structured binding
   const int64_t across = divide_up(k, columns);

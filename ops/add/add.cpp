@@ -3,6 +3,7 @@
 
 #include "autograd/tape.h"
 #include "engine/check.h"
+#include "engine/profile.h"
 #include "ops/add/kernels.h"
 
 namespace tessera {
@@ -26,7 +27,10 @@ Var add(const Var& x, const Var& p) {
   const AddKernels& half = half_on(x.device(), add_cpu);
   const DType out = x.dtype() == DType::bf16 && p.dtype() == DType::bf16 ? DType::bf16 : DType::f32;
   const Tensor y(x.shape(), out, x.device());
-  half.forward(y, x.value(), p.value());
+  {
+    const ProfileScope scope("add forward", bytes_of(y, x.value(), p.value()));
+    half.forward(y, x.value(), p.value());
+  }
 
   const bool give_x = x.dtype() == out, give_p = p.dtype() == out && x.shape() == p.shape();
   return Tape::record("add", {x, p}, y, [&half, give_x, give_p](const Tensor& dy, Grads& dx) {
@@ -38,6 +42,7 @@ Var add(const Var& x, const Var& p) {
       }
       bool accumulate = false;
       const Tensor d = dx[input].add_into(&accumulate);
+      const ProfileScope scope("add backward", bytes_of(d, dy) + (accumulate ? d.bytes() : 0));
       half.gradient(d, accumulate, dy);
     }
   });

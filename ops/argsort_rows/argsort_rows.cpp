@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "engine/check.h"
+#include "engine/profile.h"
 #include "ops/argsort_rows/kernels.h"
 
 namespace tessera {
@@ -16,6 +17,7 @@ Order argsort_rows(const Tensor& noise) {
            "argsort_rows: a row of {} is too long for i32 positions", noise.dim(1));
   const Order order{Tensor(noise.shape(), DType::i32, noise.device()),
                     Tensor(noise.shape(), DType::i32, noise.device())};
+  const ProfileScope scope("argsort_rows", bytes_of(order.shuffle, order.restore, noise));
   half_on(noise.device(), argsort_rows_cpu).forward(order.shuffle, order.restore, noise);
   return order;
 }

@@ -5,6 +5,7 @@
 
 #include "autograd/tape.h"
 #include "engine/check.h"
+#include "engine/profile.h"
 #include "ops/attention/kernels.h"
 
 namespace tessera {
@@ -21,11 +22,18 @@ Var attention(const Var& qkv, int heads, float scale) {
   const AttentionKernels& half = half_on(qkv.device(), attention_cpu);
   const Tensor y({b, n, qkv.dim(2) / 3}, qkv.dtype(), qkv.device());
   const Tensor lse = Tape::recording({qkv}) ? Tensor({b, heads, n}, DType::f32, qkv.device()) : Tensor();
-  half.forward(y, lse, qkv.value(), heads, scale);
+  {
+    const ProfileScope scope("attention forward", bytes_of(y, lse, qkv.value()), 4 * n * y.numel(),
+                             qkv.dtype());
+    half.forward(y, lse, qkv.value(), heads, scale);
+  }
 
   return Tape::record("attention", {qkv}, y,
                       [&half, qkv = qkv.value(), y, lse, heads, scale](const Tensor& dy, Grads& dx) {
-                        half.backward(dx[0].overwrite(), dy, qkv, y, lse, heads, scale);
+                        const Tensor d = dx[0].overwrite();
+                        const ProfileScope scope("attention backward", bytes_of(d, dy, qkv, y, lse),
+                                                 8 * y.dim(1) * y.numel(), qkv.dtype());
+                        half.backward(d, dy, qkv, y, lse, heads, scale);
                       });
 }
 

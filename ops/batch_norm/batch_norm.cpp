@@ -3,6 +3,7 @@
 
 #include "autograd/tape.h"
 #include "engine/check.h"
+#include "engine/profile.h"
 #include "ops/batch_norm/kernels.h"
 
 namespace tessera {
@@ -29,13 +30,20 @@ Var batch_norm(const Var& x, const Tensor& running_mean, const Tensor& running_v
   if (training) {
     mean = Tensor({d}, DType::f32, x.device());
     variance = Tensor({d}, DType::f32, x.device());
+    const ProfileScope scope("batch_norm statistics", bytes_of(x.value()));
     half.statistics(mean, variance, x.value());
     half.move_running(running_mean, running_var, mean, variance, batch, momentum);
   }
-  half.forward(y, rstd, x.value(), mean, variance, eps);
+  {
+    const ProfileScope scope("batch_norm forward", bytes_of(y, x.value()));
+    half.forward(y, rstd, x.value(), mean, variance, eps);
+  }
   return Tape::record("batch_norm", {x}, y,
                       [&half, x = x.value(), mean, rstd, training](const Tensor& dy, Grads& dx) {
-                        if (dx[0].wanted()) half.backward(dx[0].overwrite(), dy, x, mean, rstd, training);
+                        if (!dx[0].wanted()) return;
+                        const Tensor dst = dx[0].overwrite();
+                        const ProfileScope scope("batch_norm backward", bytes_of(dst, dy, x));
+                        half.backward(dst, dy, x, mean, rstd, training);
                       });
 }
 

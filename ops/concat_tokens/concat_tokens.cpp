@@ -5,6 +5,7 @@
 
 #include "autograd/tape.h"
 #include "engine/check.h"
+#include "engine/profile.h"
 #include "ops/concat_tokens/kernels.h"
 
 namespace tessera {
@@ -22,12 +23,16 @@ Var concat_tokens(const Var& a, const Var& b) {
   const int64_t batch = a.dim(0) == 1 ? b.dim(0) : a.dim(0), first = a.dim(1);
   const DType out = a.dtype() == DType::bf16 && b.dtype() == DType::bf16 ? DType::bf16 : DType::f32;
   const Tensor y({batch, first + b.dim(1), a.dim(2)}, out, a.device());
-  half.forward(y, a.value(), b.value());
+  {
+    const ProfileScope scope("concat_tokens forward", 2 * bytes_of(y));
+    half.forward(y, a.value(), b.value());
+  }
   return Tape::record("concat_tokens", {a, b}, y, [&half, first](const Tensor& dy, Grads& dx) {
     for (int input = 0; input < 2; ++input) {
       if (!dx[input].wanted()) continue;
       bool accumulate = false;
       const Tensor d = dx[input].add_into(&accumulate);
+      const ProfileScope scope("concat_tokens backward", (accumulate ? 3 : 2) * bytes_of(d));
       half.gradient(d, accumulate, dy, input == 0 ? 0 : first);
     }
   });

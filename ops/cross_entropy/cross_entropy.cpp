@@ -3,6 +3,7 @@
 
 #include "autograd/tape.h"
 #include "engine/check.h"
+#include "engine/profile.h"
 #include "ops/cross_entropy/kernels.h"
 
 namespace tessera {
@@ -30,11 +31,17 @@ Var cross_entropy(const Var& logits, const Tensor& target, float smoothing) {
 
   const CrossEntropyKernels& half = half_on(logits.device(), cross_entropy_cpu);
   const Tensor loss({1}, DType::f32, logits.device()), stats({logits.dim(0), 2}, DType::f32, logits.device());
-  half.forward(loss, stats, logits.value(), target, smoothing);
+  {
+    const ProfileScope scope("cross_entropy forward", bytes_of(logits.value(), target));
+    half.forward(loss, stats, logits.value(), target, smoothing);
+  }
   return Tape::record(
       "cross_entropy", {logits}, loss,
       [&half, logits = logits.value(), target, stats, smoothing](const Tensor& dy, Grads& dx) {
-        if (dx[0].wanted()) half.backward(dx[0].overwrite(), dy, stats, logits, target, smoothing);
+        if (!dx[0].wanted()) return;
+        const Tensor d = dx[0].overwrite();
+        const ProfileScope scope("cross_entropy backward", bytes_of(d, logits, target));
+        half.backward(d, dy, stats, logits, target, smoothing);
       });
 }
 

@@ -3,6 +3,7 @@
 
 #include "autograd/tape.h"
 #include "engine/check.h"
+#include "engine/profile.h"
 #include "ops/fill_tokens/kernels.h"
 
 namespace tessera {
@@ -23,19 +24,26 @@ Var fill_tokens(const Var& visible, const Var& token, const Tensor& ids_restore,
 
   const FillTokensKernels& half = half_on(visible.device(), fill_tokens_cpu);
   const Tensor y({batch, prefix + length, c}, visible.dtype(), visible.device());
-  half.forward(y, visible.value(), token.value(), ids_restore);
-  return Tape::record("fill_tokens", {visible, token}, y,
-                      [&half, ids_restore, count](const Tensor& dy, Grads& dx) {
-                        bool accumulate = false;
-                        if (dx[0].wanted()) {
-                          const Tensor dvisible = dx[0].add_into(&accumulate);
-                          half.visible_gradient(dvisible, accumulate, dy, ids_restore);
-                        }
-                        if (dx[1].wanted()) {
-                          const Tensor dtoken = dx[1].add_into(&accumulate);
-                          half.token_gradient(dtoken, accumulate, dy, ids_restore, count);
-                        }
-                      });
+  {
+    const ProfileScope scope("fill_tokens forward", bytes_of(y, visible.value(), ids_restore));
+    half.forward(y, visible.value(), token.value(), ids_restore);
+  }
+  return Tape::record(
+      "fill_tokens", {visible, token}, y, [&half, ids_restore, count](const Tensor& dy, Grads& dx) {
+        bool accumulate = false;
+        if (dx[0].wanted()) {
+          const Tensor dvisible = dx[0].add_into(&accumulate);
+          const ProfileScope scope("fill_tokens backward", (accumulate ? 3 : 2) * bytes_of(dvisible));
+          half.visible_gradient(dvisible, accumulate, dy, ids_restore);
+        }
+        if (dx[1].wanted()) {
+          const Tensor dtoken = dx[1].add_into(&accumulate);
+          // Reads the rows of dy that the tokens filled: those beyond the `count` visible ones.
+          const ProfileScope scope("fill_tokens token gradient",
+                                   dy.bytes() / dy.dim(1) * (ids_restore.dim(1) - count));
+          half.token_gradient(dtoken, accumulate, dy, ids_restore, count);
+        }
+      });
 }
 
 }  // namespace tessera

@@ -3,6 +3,7 @@
 
 #include "autograd/tape.h"
 #include "engine/check.h"
+#include "engine/profile.h"
 #include "ops/gather_tokens/kernels.h"
 
 namespace tessera {
@@ -18,11 +19,15 @@ Var gather_tokens(const Var& x, const Tensor& ids) {
 
   const GatherTokensKernels& half = half_on(x.device(), gather_tokens_cpu);
   const Tensor y({ids.dim(0), ids.dim(1), x.dim(2)}, x.dtype(), x.device());
-  half.forward(y, x.value(), ids);
+  {
+    const ProfileScope scope("gather_tokens forward", 2 * bytes_of(y));
+    half.forward(y, x.value(), ids);
+  }
   return Tape::record("gather_tokens", {x}, y, [&half, ids](const Tensor& dy, Grads& dx) {
     if (!dx[0].wanted()) return;
     bool accumulate = false;
     const Tensor out = dx[0].add_into(&accumulate);
+    const ProfileScope scope("gather_tokens backward", bytes_of(out, dy) + (accumulate ? out.bytes() : 0));
     half.backward(out, accumulate, dy, ids);
   });
 }

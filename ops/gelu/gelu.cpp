@@ -3,6 +3,7 @@
 
 #include "autograd/tape.h"
 #include "engine/check.h"
+#include "engine/profile.h"
 #include "ops/gelu/kernels.h"
 
 namespace tessera {
@@ -12,11 +13,15 @@ Var gelu(const Var& x) {
            x.defined() ? name(x.dtype()) : "undefined");
   const GeluKernels& half = half_on(x.device(), gelu_cpu);
   const Tensor y(x.shape(), x.dtype(), x.device());
-  half.forward(y, x.value());
+  {
+    const ProfileScope scope("gelu forward", bytes_of(y, x.value()));
+    half.forward(y, x.value());
+  }
   return Tape::record("gelu", {x}, y, [&half, x = x.value()](const Tensor& dy, Grads& dx) {
     if (!dx[0].wanted()) return;
     bool accumulate = false;
     const Tensor out = dx[0].add_into(&accumulate);
+    const ProfileScope scope("gelu backward", bytes_of(out, dy, x) + (accumulate ? out.bytes() : 0));
     half.backward(out, accumulate, dy, x);
   });
 }

@@ -2,6 +2,7 @@
 #include "ops/grad_norm/grad_norm.h"
 
 #include "engine/check.h"
+#include "engine/profile.h"
 #include "engine/slab.h"
 #include "ops/grad_norm/kernels.h"
 
@@ -12,6 +13,7 @@ void grad_norm(const Tensor& norm, const Tensor& grad, double max_norm, const Te
   TS_CHECK(norm.shape() == Shape({1}) && norm.dtype() == DType::f32,
            "grad_norm: norm is {} {}, wanted [1] f32", norm.shape().str(), name(norm.dtype()));
   TS_CHECK(max_norm >= 0, "grad_norm: max_norm is {}, wanted 0 (no clipping) or more", max_norm);
+  const ProfileScope scope("grad_norm", bytes_of(grad));
   half_on(grad.device(), grad_norm_cpu).forward(norm, grad, max_norm, state);
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "engine/check.h"
+#include "engine/profile.h"
 #include "ops/lars/kernels.h"
 
 namespace tessera {
@@ -17,6 +18,7 @@ void lars(const Tensor& master, const Tensor& grad, const Tensor& momentum_buffe
   TS_CHECK(options.weight_decay >= 0 && options.trust > 0,
            "lars: weight decay is {}, wanted 0 or more; trust is {}, wanted above 0", options.weight_decay,
            options.trust);
+  const ProfileScope scope("lars", 2 * bytes_of(master, momentum_buffer) + bytes_of(grad, compute_copy));
   half_on(master.device(), lars_cpu)
       .update(master, grad, momentum_buffer, compute_copy, segments, state, options);
 }

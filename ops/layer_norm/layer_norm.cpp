@@ -2,6 +2,7 @@
 
 #include "autograd/tape.h"
 #include "engine/check.h"
+#include "engine/profile.h"
 #include "ops/layer_norm/kernels.h"
 
 namespace tessera {
@@ -19,19 +20,27 @@ Var layer_norm(const Var& x, const Var& gamma, const Var& beta, float eps, DType
   const LayerNormKernels& half = half_on(x.device(), layer_norm_cpu);
   const Tensor y(x.shape(), out, x.device());
   const Tensor mean({m}, DType::f32, x.device()), rstd({m}, DType::f32, x.device());
-  half.forward(y, mean, rstd, x.value(), gamma.value(), beta.value(), eps);
+  {
+    const ProfileScope scope("layer_norm forward", bytes_of(y, x.value(), mean, rstd));
+    half.forward(y, mean, rstd, x.value(), gamma.value(), beta.value(), eps);
+  }
 
-  return Tape::record("layer_norm", {x, gamma, beta}, y,
-                      [&half, x = x.value(), gamma = gamma.value(), mean, rstd](const Tensor& dy, Grads& dx) {
-                        if (dx[1].wanted() || dx[2].wanted()) {
-                          half.parameter_gradient(dx[1].overwrite(), dx[2].overwrite(), dy, x, mean, rstd);
-                        }
-                        if (dx[0].wanted()) {
-                          bool accumulate = false;
-                          const Tensor dst = dx[0].add_into(&accumulate);
-                          half.input_gradient(dst, accumulate, dy, x, gamma, mean, rstd);
-                        }
-                      });
+  return Tape::record(
+      "layer_norm", {x, gamma, beta}, y,
+      [&half, x = x.value(), gamma = gamma.value(), mean, rstd](const Tensor& dy, Grads& dx) {
+        if (dx[1].wanted() || dx[2].wanted()) {
+          const Tensor dgamma = dx[1].overwrite(), dbeta = dx[2].overwrite();
+          const ProfileScope scope("layer_norm parameter gradient", bytes_of(dy, x, mean, rstd));
+          half.parameter_gradient(dgamma, dbeta, dy, x, mean, rstd);
+        }
+        if (dx[0].wanted()) {
+          bool accumulate = false;
+          const Tensor dst = dx[0].add_into(&accumulate);
+          const ProfileScope scope("layer_norm input gradient",
+                                   bytes_of(dst, dy, x, mean, rstd) + (accumulate ? dst.bytes() : 0));
+          half.input_gradient(dst, accumulate, dy, x, gamma, mean, rstd);
+        }
+      });
 }
 
 }  // namespace tessera

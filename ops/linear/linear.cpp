@@ -3,6 +3,7 @@
 #include "autograd/tape.h"
 #include "engine/check.h"
 #include "engine/copy.h"
+#include "engine/profile.h"
 #include "ops/linear/kernels.h"
 
 namespace tessera {
@@ -12,6 +13,8 @@ namespace {
 void weight_gradient(const LinearKernels& half, Grad& grad, const Tensor& dy, const Tensor& x) {
   bool accumulate = false;
   const Tensor dw = grad.add_into(&accumulate);
+  const ProfileScope scope("linear weight gradient", bytes_of(dw, dy, x) + (accumulate ? dw.bytes() : 0),
+                           2 * dw.numel() * dy.dim(0), x.dtype());
   if (dw.dtype() == DType::f32) {
     half.weight_gradient(dw, dy, x, accumulate);
     return;
@@ -40,21 +43,27 @@ Var linear(const Var& x, const Var& w, const Var& bias, DType out) {
   const LinearKernels& half = half_on(x.device(), linear_cpu);
   const int64_t m = x.numel() / k;
   const Tensor y(x.shape().with_last(n), out, x.device());
-  half.forward(y.reshape({m, n}), x.value().reshape({m, k}), w.value(), bias.value());
+  {
+    const ProfileScope scope("linear forward", bytes_of(y, x.value(), w.value()), 2 * m * n * k, x.dtype());
+    half.forward(y.reshape({m, n}), x.value().reshape({m, k}), w.value(), bias.value());
+  }
 
-  return Tape::record("linear", {x, w, bias}, y,
-                      [&half, x = x.value(), w = w.value(), m, n, k](const Tensor& dy, Grads& dx) {
-                        const Tensor rows = dy.reshape({m, n});
-                        if (dx[2].wanted()) {
-                          bool accumulate = false;
-                          const Tensor db = dx[2].add_into(&accumulate);
-                          half.bias_gradient(db, rows, accumulate);
-                        }
-                        const Tensor operand = rows.to(x.dtype());
-                        if (dx[1].wanted()) weight_gradient(half, dx[1], operand, x.reshape({m, k}));
-                        if (dx[0].wanted())
-                          half.input_gradient(dx[0].overwrite().reshape({m, k}), operand, w);
-                      });
+  return Tape::record(
+      "linear", {x, w, bias}, y, [&half, x = x.value(), w = w.value(), m, n, k](const Tensor& dy, Grads& dx) {
+        const Tensor rows = dy.reshape({m, n});
+        if (dx[2].wanted()) {
+          bool accumulate = false;
+          const Tensor db = dx[2].add_into(&accumulate);
+          const ProfileScope scope("linear bias gradient", bytes_of(db, rows), rows.numel());
+          half.bias_gradient(db, rows, accumulate);
+        }
+        const Tensor operand = rows.to(x.dtype());
+        if (dx[1].wanted()) weight_gradient(half, dx[1], operand, x.reshape({m, k}));
+        if (!dx[0].wanted()) return;
+        const Tensor d = dx[0].overwrite();
+        const ProfileScope scope("linear input gradient", bytes_of(d, operand, w), 2 * m * n * k, x.dtype());
+        half.input_gradient(d.reshape({m, k}), operand, w);
+      });
 }
 
 Var linear(const Var& x, const Var& w, const Var& bias) { return linear(x, w, bias, x.dtype()); }

@@ -3,6 +3,7 @@
 
 #include "autograd/tape.h"
 #include "engine/check.h"
+#include "engine/profile.h"
 #include "ops/masked_mse/kernels.h"
 
 namespace tessera {
@@ -26,13 +27,18 @@ Var masked_mse(const Var& pred, const Tensor& target, const Tensor& mask, Tensor
   const MaskedMseKernels& half = half_on(pred.device(), masked_mse_cpu);
   const Tensor loss({1}, DType::f32, pred.device()), mask_sum({1}, DType::f32, pred.device());
   const Tensor error(rows, DType::f32, pred.device());
-  half.forward(loss, mask_sum, error, pred.value(), target, mask);
+  {
+    const ProfileScope scope("masked_mse forward", bytes_of(pred.value(), target, mask, error));
+    half.forward(loss, mask_sum, error, pred.value(), target, mask);
+  }
   if (row_error != nullptr) *row_error = error;
 
   return Tape::record("masked_mse", {pred}, loss,
                       [&half, pred = pred.value(), target, mask, mask_sum](const Tensor& dy, Grads& dx) {
-                        if (dx[0].wanted())
-                          half.backward(dx[0].overwrite(), dy, mask_sum, pred, target, mask);
+                        if (!dx[0].wanted()) return;
+                        const Tensor d = dx[0].overwrite();
+                        const ProfileScope scope("masked_mse backward", bytes_of(d, pred, target, mask));
+                        half.backward(d, dy, mask_sum, pred, target, mask);
                       });
 }
 

@@ -2,6 +2,7 @@
 #include "ops/normalize_images/normalize_images.h"
 
 #include "engine/check.h"
+#include "engine/profile.h"
 #include "ops/normalize_images/kernels.h"
 
 namespace tessera {
@@ -22,6 +23,7 @@ Tensor normalize_images(const Tensor& images, const std::vector<float>& mean, co
       table.data<float>()[k * 256 + i] = (static_cast<float>(i) / 255.0f - mu) / sigma;
   }
   const Tensor y({images.dim(0), c, images.dim(1), images.dim(2)}, DType::f32, images.device());
+  const ProfileScope scope("normalize_images", bytes_of(y, images));
   half_on(images.device(), normalize_images_cpu).forward(y, images, table.to(images.device()));
   return y;
 }

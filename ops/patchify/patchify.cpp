@@ -3,6 +3,7 @@
 
 #include "autograd/tape.h"
 #include "engine/check.h"
+#include "engine/profile.h"
 
 namespace tessera {
 namespace {
@@ -31,9 +32,15 @@ Var patchify(const Var& images, int patch_h, int patch_w, PatchOrder order, DTyp
   const Patches patches{patch_h, patch_w, order};
   const int64_t count = keep.defined() ? keep.dim(1) : (height / patch_h) * (width / patch_w);
   const Tensor tokens({batch, count, channels * patch_h * patch_w}, out, images.device());
-  half.to_tokens(tokens, images.value(), patches, keep);
+  {
+    const ProfileScope scope("patchify forward", tokens.bytes() + tokens.numel() * size_of(images.dtype()));
+    half.to_tokens(tokens, images.value(), patches, keep);
+  }
   return Tape::record("patchify", {images}, tokens, [&half, patches, keep](const Tensor& dy, Grads& dx) {
-    if (dx[0].wanted()) half.to_images(dx[0].overwrite(), dy, patches, keep);
+    if (!dx[0].wanted()) return;
+    const Tensor d = dx[0].overwrite();
+    const ProfileScope scope("patchify backward", bytes_of(d, dy));
+    half.to_images(d, dy, patches, keep);
   });
 }
 
@@ -50,9 +57,15 @@ Var unpatchify(const Var& tokens, PatchOrder order, int64_t channels, int64_t he
   const PatchifyKernels& half = half_on(tokens.device(), patchify_cpu);
   const Patches patches{patch_h, patch_w, order};
   const Tensor images({tokens.dim(0), channels, height, width}, tokens.dtype(), tokens.device());
-  half.to_images(images, tokens.value(), patches, Tensor());
+  {
+    const ProfileScope scope("unpatchify forward", bytes_of(images, tokens.value()));
+    half.to_images(images, tokens.value(), patches, Tensor());
+  }
   return Tape::record("unpatchify", {tokens}, images, [&half, patches](const Tensor& dy, Grads& dx) {
-    if (dx[0].wanted()) half.to_tokens(dx[0].overwrite(), dy, patches, Tensor());
+    if (!dx[0].wanted()) return;
+    const Tensor d = dx[0].overwrite();
+    const ProfileScope scope("unpatchify backward", bytes_of(d, dy));
+    half.to_tokens(d, dy, patches, Tensor());
   });
 }
 

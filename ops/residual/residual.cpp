@@ -5,6 +5,7 @@
 
 #include "autograd/tape.h"
 #include "engine/check.h"
+#include "engine/profile.h"
 #include "engine/random.h"
 #include "ops/residual/kernels.h"
 
@@ -20,7 +21,10 @@ Var residual(const Var& x, const Var& f, const Tensor& keep) {
 
   const ResidualKernels& half = half_on(x.device(), residual_cpu);
   const Tensor y(x.shape(), x.dtype(), x.device());
-  half.forward(y, x.value(), f.value(), keep);
+  {
+    const ProfileScope scope("residual forward", bytes_of(y, x.value(), f.value()));
+    half.forward(y, x.value(), f.value(), keep);
+  }
   return Tape::record("residual", {x, f}, y, [&half, keep, branch = f.dtype()](const Tensor& dy, Grads& dx) {
     if (dx[0].wanted()) dx[0].give(dy);
     if (!dx[1].wanted()) return;
@@ -30,6 +34,7 @@ Var residual(const Var& x, const Var& f, const Tensor& keep) {
     }
     bool accumulate = false;
     const Tensor df = dx[1].add_into(&accumulate);
+    const ProfileScope scope("residual backward", bytes_of(df, dy) + (accumulate ? df.bytes() : 0));
     half.branch_gradient(df, accumulate, dy, keep);
   });
 }

@@ -3,6 +3,7 @@
 
 #include "autograd/tape.h"
 #include "engine/check.h"
+#include "engine/profile.h"
 #include "ops/slice_tokens/kernels.h"
 
 namespace tessera {
@@ -15,11 +16,15 @@ Var slice_tokens(const Var& x, int64_t begin, int64_t end) {
   TS_CHECK(is_float(x.dtype()), "slice_tokens: x is {}; it must be f32 or bf16", name(x.dtype()));
   const SliceTokensKernels& half = half_on(x.device(), slice_tokens_cpu);
   const Tensor y({x.dim(0), end - begin, x.dim(2)}, x.dtype(), x.device());
-  half.forward(y, x.value(), begin);
+  {
+    const ProfileScope scope("slice_tokens forward", 2 * bytes_of(y));
+    half.forward(y, x.value(), begin);
+  }
   return Tape::record("slice_tokens", {x}, y, [&half, begin](const Tensor& dy, Grads& dx) {
     if (!dx[0].wanted()) return;
     bool accumulate = false;
     const Tensor out = dx[0].add_into(&accumulate);
+    const ProfileScope scope("slice_tokens backward", bytes_of(out, dy) + (accumulate ? out.bytes() : 0));
     half.backward(out, accumulate, dy, begin);
   });
 }

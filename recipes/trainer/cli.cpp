@@ -65,6 +65,8 @@ void declare(CLI::App& app, const Command& command, Options& o, const std::strin
     app.add_option("--init-from", o.call.init_from, "weights to start from: run, step folder or .safetensors")
         ->type_name("PATH");
     app.add_flag("--dry-run", o.call.dry_run, "say what would be done, and what it needs; train nothing");
+    app.add_flag("--profile", o.call.profile,
+                 "after the run: time, rates and share of the roof of every op; RUN/trace.json");
   }
   app.add_flag("--print-config", o.call.print_config, "print the resolved configuration and leave");
   app.set_version_flag("--version", version);

@@ -20,13 +20,13 @@ struct Invocation {
   std::vector<std::string> overrides;
   std::string out;
   std::string init_from;
-  bool dry_run = false, print_config = false;
+  bool dry_run = false, profile = false, print_config = false;
   Existing existing = Existing::refuse;
 };
 
 // What stands on the command line beside key=value, --print-config, --version and --help.
 enum class Takes {
-  run,     // PRESET --out --resume --overwrite --init-from --dry-run
+  run,     // PRESET --out --resume --overwrite --init-from --dry-run --profile
   preset,  // PRESET
   input,   // PATH --out
 };

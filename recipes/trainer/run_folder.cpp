@@ -25,6 +25,7 @@ bool written_by_a_run(const std::string& name) {
                                  "log.jsonl",
                                  "bad_samples.jsonl",
                                  "env.json",
+                                 "trace.json",
                                  "config.resolved.yaml",
                                  "config.resolved.yaml.tmp"};
   for (const char* n : kNames) {

@@ -1,5 +1,5 @@
 // The folder of a run (--out DIR): config.resolved.yaml, env.json, log.jsonl, events.out.tfevents.*,
-// checkpoints/, vis/, bad_samples.jsonl.
+// checkpoints/, vis/, bad_samples.jsonl, trace.json.
 #pragma once
 
 #include <string>

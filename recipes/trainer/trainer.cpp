@@ -19,6 +19,7 @@
 #include "recipes/trainer/run_log.h"
 #include "recipes/trainer/schedule.h"
 #include "recipes/trainer/signals.h"
+#include "recipes/trainer/step_profile.h"
 #include "recipes/trainer/tensorboard.h"
 
 namespace tessera {
@@ -78,6 +79,7 @@ class Run {
         t_(t),
         plan_(plan),
         folder_(call.out),
+        profile_(call.profile),
         optimizer_(recipe.params(), {t.optim.beta1, t.optim.beta2, t.optim.eps, t.optim.weight_decay}) {
     fault::at("startup");
     open_run_folder(folder_, call.existing, t.config);
@@ -111,12 +113,13 @@ class Run {
   // One optimiser step: the straight line of a batch. No loss when a signal came while data were waited for:
   // nothing was updated then.
   std::optional<double> step(int64_t i) {
+    const ProfiledStep profiled(profile_ && i > start_);  // the first step warms up
     fault::at("step", i + 1);
     recipe_.params().begin_gradients();
     double loss = 0;
     for (int64_t micro = 0; micro < plan_.accumulate; ++micro) {
       fault::at("micro");
-      batch_ = loader_->next();
+      batch_ = next_batch();
       if (batch_.size() == 0) return {};
       at_ = {i, micro * t_.train.batch, t_.train.seed(), plan_.tau(i)};
       const memory::LabelScope label("activations");
@@ -130,6 +133,11 @@ class Run {
     if (optimizer_.skipped() || !std::isfinite(loss)) count_skip(i, loss);
     recipe_.after_update(at_);
     return loss;
+  }
+
+  Batch next_batch() {
+    const ProfileScope waits("data wait");
+    return loader_->next();
   }
 
   void count_skip(int64_t i, double loss) {
@@ -253,6 +261,7 @@ class Run {
   const Training& t_;
   const Plan& plan_;
   std::string folder_;
+  bool profile_;
   Optimizer optimizer_;
   std::unique_ptr<RunLog> log_;
   std::unique_ptr<EventWriter> events_;
@@ -311,7 +320,9 @@ int train(Recipe& recipe, const Training& training, const Invocation& call) {
   }
   if (call.out.empty())
     fail(ErrorKind::config, "--out DIR is missing: the folder for logs, checkpoints and pictures");
-  return Run(recipe, training, plan, data, call).go();
+  const int code = Run(recipe, training, plan, data, call).go();
+  if (call.profile) print_step_profile(call.out);
+  return code;
 }
 
 }  // namespace tessera

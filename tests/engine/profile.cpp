@@ -50,9 +50,35 @@ TEST_CASE("engine/profile: rows add up calls, time, bytes and FLOPs; off counts 
   CHECK(find(rows, "short")->flops == 14);
   CHECK(find(rows, "long")->ns >= 10'000'000);
   CHECK(std::is_sorted(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return a.ns > b.ns; }));
-  CHECK(profile::table().find("other thread") != std::string::npos);
+  CHECK(profile::table("", 1).find("other thread") != std::string::npos);
   profile::reset();
   CHECK(profile::rows().empty());
+}
+
+TEST_CASE("engine/profile: the time of an inner scope is not its outer one's own; shares of the roof") {
+  profile::reset();
+  profile::enable(true);
+  for (int i = 0; i < 2; ++i) {
+    const ProfileScope outer("whole");
+    spend("inner", 5);
+    const ProfileScope other("bf16", 1, 2000, DType::bf16);
+  }
+  profile::enable(false);
+  const std::vector<profile::Row> rows = profile::rows();
+  const profile::Row *outer = find(rows, "whole"), *inner = find(rows, "inner"), *bf16 = find(rows, "bf16");
+  REQUIRE(outer != nullptr);
+  REQUIRE(inner != nullptr);
+  REQUIRE(bf16 != nullptr);
+  CHECK(outer->own_ns == outer->ns - inner->ns - bf16->ns);
+  CHECK(inner->own_ns == inner->ns);
+  CHECK(inner->bf16_flops == 0);
+  CHECK(bf16->bf16_flops == 4000);
+  const std::string table = profile::table("whole", 1);
+  CAPTURE(table);
+  CHECK(table.find("(between scopes)") != std::string::npos);
+  CHECK(table.find("of memory") != std::string::npos);   // 1000 bytes for 7 FLOPs
+  CHECK(table.find("of compute") != std::string::npos);  // 2000 for one byte
+  profile::reset();
 }
 
 TEST_CASE("engine/profile: the trace is JSON that nests in time") {
