@@ -15,6 +15,7 @@
 #include <cstring>
 #include <vector>
 
+#include "data/jpeg_fast.h"
 #include "engine/check.h"
 
 namespace tessera {
@@ -130,6 +131,8 @@ class JpegReader {
   }
 
   const jpeg_decompress_struct& info() const { return info_; }
+  // What follows the header.
+  File rest() const { return {info_.src->next_input_byte, info_.src->bytes_in_buffer}; }
   // The row that was read last, from column `left` of the picture on.
   uint8_t* row(int left) const {
     return row_ + (static_cast<size_t>(left) - first_column_) * static_cast<size_t>(info_.output_components);
@@ -215,6 +218,7 @@ void decode_jpeg(File file, const std::string& name, int channels, const ChooseB
 
   const Box box = chosen_box(name, static_cast<int>(info.image_height), static_cast<int>(info.image_width),
                              choose);
+  if (found.scans == 1 && decode_jpeg_fast(info, reader.rest(), channels, box, out)) return;
   out.reset(box.height, box.width, channels);
   if (!reader.start(box, components == 1 ? JCS_GRAYSCALE : components == 3 ? JCS_RGB : JCS_CMYK)) {
     refuse(name, reader.message());

@@ -90,6 +90,7 @@ std::string encode_jpeg(const Picture& p, const JpegOptions& o) {
     info.comp_info[3].v_samp_factor = o.v;
   }
   info.restart_in_rows = o.restart_rows;
+  info.restart_interval = static_cast<unsigned>(o.restart_units);
   std::vector<jpeg_scan_info> script;
   if (o.coarse_only || o.repeat_scans > 0) {
     script = scan_script(info.num_components, o);

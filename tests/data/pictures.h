@@ -35,7 +35,8 @@ struct JpegOptions {
   int h = 2, v = 2;  // sampling of luma against colour
   bool progressive = false;
   int restart_rows = 0;
-  bool ycck = false;  // 4 channels: stored as YCCK rather than CMYK
+  int restart_units = 0;  // of the scan, between restart markers
+  bool ycck = false;      // 4 channels: stored as YCCK rather than CMYK
   bool coarse_only =
       false;             // progressive: leaves out the scans that refine, as a file that was never finished
   int repeat_scans = 0;  // progressive: a script of so many scans
