@@ -12,13 +12,17 @@ namespace tessera {
 namespace {
 
 constexpr int kBits = 22;        // fractional bits of a weight
-constexpr int kTapMultiple = 4;  // weights are padded with zeros to whole vectors of four taps
+constexpr int kTapMultiple = 8;  // weights are padded with zeros to whole vectors of eight taps
+constexpr int kBytes = 3;        // of a weight
 
 // How one axis is resized: output i sums `weights[i * stride + k] * input[lo[i] + k]`, k < count[i].
 struct Axis {
   int stride = 0;
   std::vector<int> lo, count;
   std::vector<int32_t> weights;
+  // The same in signed bytes, lowest first, for products of bytes: every four taps' three bytes each; and for
+  // two outputs at a time, eight taps of one beside eight of the next.
+  std::vector<int8_t> fours, pairs;
 };
 
 // Pillow is compiled without fused multiply-add; one would move a weight by its last bit now and then.
@@ -52,6 +56,25 @@ Taps taps_of(int in, int out, int i, Filter filter) {
   return {begin, end, centre, scale};
 }
 
+// Weight = low + 256 middle + 65536 high, each a signed byte.
+void split_weights(Axis& axis) {
+  const size_t stride = static_cast<size_t>(axis.stride), n = axis.lo.size();
+  axis.fours.assign(n * stride * kBytes, 0);
+  axis.pairs.assign((n + 1) / 2 * 2 * stride * kBytes, 0);
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t k = 0; k < stride; ++k) {
+      int32_t weight = axis.weights[i * stride + k];
+      int8_t* four = &axis.fours[(i * stride + k / 4 * 4) * kBytes + k % 4];
+      int8_t* pair = &axis.pairs[(i / 2 * 2 * stride + k / 8 * 16) * kBytes + i % 2 * 8 + k % 8];
+      for (size_t b = 0; b < kBytes; ++b) {
+        const int8_t byte = static_cast<int8_t>(weight & 255);
+        four[4 * b] = pair[16 * b] = byte;
+        weight = (weight - byte) >> 8;
+      }
+    }
+  }
+}
+
 // Outputs [first, first + n) of an axis from `in` to `out` elements, of which the source holds those from
 // `origin` on.
 void plan_axis(Axis& axis, int in, int out, int first, int n, int origin, Filter filter) {
@@ -80,57 +103,114 @@ void plan_axis(Axis& axis, int in, int out, int first, int n, int origin, Filter
     axis.lo[static_cast<size_t>(i)] = taps.begin - origin;
     axis.count[static_cast<size_t>(i)] = taps.end - taps.begin;
   }
+  split_weights(axis);
 }
 
 #pragma GCC pop_options
 
 #ifdef TESSERA_AVX512
 
-// Lanes are (tap, channel): four taps of up to four channels at a time, added up over taps at the end. Reads
-// up to 16 bytes and writes up to 3 bytes past a row's end; both stay within a picture and its slack, and
-// rows are written in order.
+// Products of four unsigned bytes of a and four signed ones of b, added to each 32-bit element of sum.
+__m512i dot4(__m512i sum, __m512i a, __m512i b) {
+#ifdef __AVX512VNNI__
+  return _mm512_dpbusd_epi32(sum, a, b);
+#else
+  const __m512i even = _mm512_madd_epi16(_mm512_and_si512(a, _mm512_set1_epi16(255)),
+                                         _mm512_srai_epi16(_mm512_slli_epi16(b, 8), 8));
+  const __m512i odd = _mm512_madd_epi16(_mm512_srli_epi16(a, 8), _mm512_srai_epi16(b, 8));
+  return _mm512_add_epi32(sum, _mm512_add_epi32(even, odd));
+#endif
+}
+
+// Sums of products with the three bytes of the weights; together they are the sums with the weights.
+struct Sums {
+  __m512i part[kBytes] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
+  __m512i joined() const {
+    const __m512i high = _mm512_add_epi32(_mm512_slli_epi32(part[2], 8), part[1]);
+    return _mm512_add_epi32(_mm512_slli_epi32(high, 8), part[0]);
+  }
+};
+
+// Two outputs at a time, eight taps of each: a vector's 128 bits are four taps of up to four channels, which
+// are added up over taps at the end. Reads up to 32 bytes and writes up to 3 bytes past a row's end; both
+// stay within a picture and its slack, and rows are written in order.
 void horizontal_row(uint8_t* to, const uint8_t* from, const Axis& axis, int n, int channels) {
-  alignas(16) int8_t order[16];  // pixels of `channels` bytes to pixels of four, absent channels zero
+  alignas(16) int8_t order[16];  // four pixels of `channels` bytes to four taps of each channel
   for (int b = 0; b < 16; ++b)
-    order[b] = static_cast<int8_t>(b % 4 < channels ? b / 4 * channels + b % 4 : -1);
-  const __m128i spread = _mm_load_si128(reinterpret_cast<const __m128i*>(order));
+    order[b] = static_cast<int8_t>(b / 4 < channels ? b % 4 * channels + b / 4 : -1);
+  const __m512i by_channel = _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(order)));
+  alignas(64) int32_t begin[16];  // where each 128 bits begin, in words of 32 bits
+  for (int i = 0; i < 16; ++i) begin[i] = std::min(i / 8 * 8 + i / 4 % 2 * channels + i % 4, 15);
+  const __m512i spread = _mm512_load_si512(begin);
   const __m512i repeat = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-  for (int i = 0; i < n; ++i) {
-    const uint8_t* p = from + static_cast<ptrdiff_t>(axis.lo[static_cast<size_t>(i)]) * channels;
-    const int32_t* w = &axis.weights[static_cast<size_t>(i) * static_cast<size_t>(axis.stride)];
-    const int count = axis.count[static_cast<size_t>(i)];
-    __m512i sum = _mm512_setzero_si512();
-    for (int k = 0; k < count; k += 4, p += 4 * channels) {
-      const __m128i pixels = _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)), spread);
-      const __m128i four = _mm_loadu_si128(reinterpret_cast<const __m128i*>(w + k));
-      const __m512i weights = _mm512_permutexvar_epi32(repeat, _mm512_castsi128_si512(four));
-      sum = _mm512_add_epi32(sum, _mm512_mullo_epi32(weights, _mm512_cvtepu8_epi32(pixels)));
+  for (int i = 0; i < n; i += 2) {
+    const size_t first = static_cast<size_t>(i), second = i + 1 < n ? first + 1 : first;
+    const uint8_t* p = from + static_cast<ptrdiff_t>(axis.lo[first]) * channels;
+    const uint8_t* q = from + static_cast<ptrdiff_t>(axis.lo[second]) * channels;
+    const int8_t* w = axis.pairs.data() + first / 2 * static_cast<size_t>(axis.stride) * 2 * kBytes;
+    const int count = std::max(axis.count[first], axis.count[second]);
+    Sums sums;
+    for (int k = 0; k < count; k += 8, p += 8 * channels, q += 8 * channels, w += 16 * kBytes) {
+      const __m512i both = _mm512_inserti64x4(
+          _mm512_castsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))),
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(q)), 1);
+      const __m512i taps = _mm512_shuffle_epi8(_mm512_permutexvar_epi32(spread, both), by_channel);
+      for (int b = 0; b < kBytes; ++b) {
+        const __m128i four = _mm_loadu_si128(reinterpret_cast<const __m128i*>(w + 16 * b));
+        sums.part[b] = dot4(sums.part[b], taps,
+                            _mm512_permutexvar_epi32(repeat, _mm512_castsi128_si512(four)));
+      }
     }
-    const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64(sum, 1));
-    __m128i total = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
-    total = _mm_srai_epi32(_mm_add_epi32(total, _mm_set1_epi32(1 << (kBits - 1))), kBits);
-    total = _mm_packus_epi16(_mm_packs_epi32(total, total), total);
-    const int pixel = _mm_cvtsi128_si32(total);
-    std::memcpy(to + static_cast<ptrdiff_t>(i) * channels, &pixel, 4);
+    __m512i total = sums.joined();
+    total = _mm512_add_epi32(total, _mm512_shuffle_i64x2(total, total, 0b10'11'00'01));
+    total = _mm512_srai_epi32(_mm512_add_epi32(total, _mm512_set1_epi32(1 << (kBits - 1))), kBits);
+    total = _mm512_packs_epi32(total, total);
+    total = _mm512_packus_epi16(total, total);
+    const int left = _mm_cvtsi128_si32(_mm512_castsi512_si128(total));
+    const int right = _mm_cvtsi128_si32(_mm512_extracti32x4_epi32(total, 2));
+    std::memcpy(to + static_cast<ptrdiff_t>(i) * channels, &left, 4);
+    if (i + 1 < n) std::memcpy(to + static_cast<ptrdiff_t>(i + 1) * channels, &right, 4);
   }
 }
 
-// One output row from `count` input rows of `bytes` bytes.
-void vertical_row(uint8_t* to, const uint8_t* from, const int32_t* w, int count, int64_t bytes) {
-  for (int64_t x = 0; x < bytes; x += 16) {
-    const __mmask16 mask = bytes - x >= 16 ? __mmask16{0xffff} : tail_mask(static_cast<int>(bytes - x));
-    __m512i sum = _mm512_set1_epi32(1 << (kBits - 1));
-    const uint8_t* p = from + x;
-    for (int k = 0; k < count; ++k, p += bytes) {
-      const __m512i pixels = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, p));
-      sum = _mm512_add_epi32(sum, _mm512_mullo_epi32(_mm512_set1_epi32(w[k]), pixels));
+const int8_t* weights_of(const Axis& axis, size_t at) { return &axis.fours[at * kBytes]; }
+
+// One output row from `count` input rows of `bytes` bytes, four rows at a time. `w`: for each four of them,
+// their weights' lowest bytes, then the others.
+void vertical_row(uint8_t* to, const uint8_t* from, const int8_t* w, int count, int64_t bytes) {
+  for (int64_t x = 0; x < bytes; x += 64) {
+    const __mmask64 mask = bytes - x >= 64 ? ~__mmask64{0} : (__mmask64{1} << (bytes - x)) - 1;
+    Sums sums[4];
+    const int8_t* weights = w;
+    for (int k = 0; k < count; k += 4, weights += 4 * kBytes) {
+      __m512i row[4];
+      for (int r = 0; r < 4; ++r)
+        row[r] = _mm512_maskz_loadu_epi8(mask, from + std::min(k + r, count - 1) * bytes + x);
+      const __m512i a = _mm512_unpacklo_epi8(row[0], row[1]), b = _mm512_unpackhi_epi8(row[0], row[1]);
+      const __m512i c = _mm512_unpacklo_epi8(row[2], row[3]), d = _mm512_unpackhi_epi8(row[2], row[3]);
+      const __m512i taps[4] = {_mm512_unpacklo_epi16(a, c), _mm512_unpackhi_epi16(a, c),
+                               _mm512_unpacklo_epi16(b, d), _mm512_unpackhi_epi16(b, d)};
+      for (int plane = 0; plane < kBytes; ++plane) {
+        int32_t four;
+        std::memcpy(&four, weights + 4 * plane, 4);
+        const __m512i weight = _mm512_set1_epi32(four);
+        for (int i = 0; i < 4; ++i) sums[i].part[plane] = dot4(sums[i].part[plane], taps[i], weight);
+      }
     }
-    const __m512i value = _mm512_max_epi32(_mm512_srai_epi32(sum, kBits), _mm512_setzero_si512());
-    _mm_mask_storeu_epi8(to + x, mask, _mm512_cvtusepi32_epi8(value));
+    __m512i total[4];
+    for (int i = 0; i < 4; ++i) {
+      total[i] = _mm512_add_epi32(sums[i].joined(), _mm512_set1_epi32(1 << (kBits - 1)));
+      total[i] = _mm512_srai_epi32(total[i], kBits);
+    }
+    const __m512i value = _mm512_packus_epi16(_mm512_packs_epi32(total[0], total[1]),
+                                              _mm512_packs_epi32(total[2], total[3]));
+    _mm512_mask_storeu_epi8(to + x, mask, value);
   }
 }
 
 #else
+
+const int32_t* weights_of(const Axis& axis, size_t at) { return &axis.weights[at]; }
 
 uint8_t clamp8(int32_t sum) { return static_cast<uint8_t>(std::clamp(sum >> kBits, 0, 255)); }
 
@@ -174,9 +254,8 @@ void vertical_pass(const Picture& in, const Axis& axis, int n, Picture& out) {
   out.reset(n, in.width(), in.channels());
   const int64_t bytes = int64_t{in.width()} * in.channels();
   for (int y = 0; y < n; ++y) {
-    vertical_row(out.row(y), in.row(axis.lo[static_cast<size_t>(y)]),
-                 &axis.weights[static_cast<size_t>(y) * static_cast<size_t>(axis.stride)],
-                 axis.count[static_cast<size_t>(y)], bytes);
+    const size_t i = static_cast<size_t>(y), at = i * static_cast<size_t>(axis.stride);
+    vertical_row(out.row(y), in.row(axis.lo[i]), weights_of(axis, at), axis.count[i], bytes);
   }
 }
 
