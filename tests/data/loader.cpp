@@ -335,4 +335,35 @@ TEST_CASE("data/loader: options out of range are refused with their names") {
   CHECK_THROWS_AS(loader.start(0, 2), Error);
 }
 
+// What the log calls data_wait: the share of the time that was spent in wait_seconds().
+TEST_CASE("data/loader: waiting is all of the loading without workers, and next to none with enough") {
+  using std::chrono::steady_clock, std::chrono::milliseconds;
+  class Slow : public Mischief {
+   public:
+    Slow() : Mischief({}) {}
+    void load(int64_t, int channels, const ChooseBox&, Picture& out) const override {
+      std::this_thread::sleep_for(milliseconds(4));
+      out.reset(4, 4, channels);
+    }
+  };
+  const auto share = [](int workers) {
+    Loader loader(std::make_shared<Slow>(), small(workers));
+    loader.next();  // threads start
+    const double before = loader.wait_seconds();
+    const auto begin = steady_clock::now();
+    for (int i = 0; i < 5; ++i) {
+      std::this_thread::sleep_for(milliseconds(40));  // the step
+      loader.next();
+    }
+    const double elapsed = std::chrono::duration<double>(steady_clock::now() - begin).count();
+    const double waited = loader.wait_seconds() - before;
+    CHECK(waited >= 0);
+    CHECK(waited <= elapsed - 5 * 0.040);              // a step is no waiting
+    if (workers == 0) CHECK(waited >= 5 * 5 * 0.004);  // five batches of five pictures
+    return waited / elapsed;
+  };
+  const double without = share(0), with = share(4);
+  CHECK(without > 2 * with);
+}
+
 }  // namespace tessera::test
