@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <chrono>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -56,11 +57,17 @@ class Mischief : public Dataset {
   void load(int64_t i, int channels, const ChooseBox&, Picture& out) const override {
     std::this_thread::sleep_for(std::chrono::microseconds(100 * (i % 3)));
     if (broken_.count(i)) throw Error(ErrorKind::data, describe(i) + ": torn");
+    while (i == stuck) {
+      is_stuck = true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
     if (i == fatal) throw Error(ErrorKind::memory, "out of memory at 44");
     out.reset(4, 4, channels);
     std::fill_n(out.data(), out.size(), static_cast<uint8_t>(i));
   }
   int64_t fatal = -1;
+  std::atomic<int64_t> stuck{-1};  // loading this one does not end
+  mutable std::atomic<bool> is_stuck{false};
 
  private:
   std::set<int64_t> broken_;
@@ -313,6 +320,22 @@ TEST_CASE("data/loader: it can be dropped at any moment, and counts the time it 
   CHECK(slow.wait_seconds() == 0);
   take(slow, 12);  // 60 samples of 100 us on average
   CHECK(slow.wait_seconds() > 0.004);
+}
+
+TEST_CASE("data/loader: a stall can be given up, and a stuck worker need not be waited for") {
+  const auto data = std::make_shared<Mischief>(std::set<int64_t>{});
+  Loader before(data, plain(0));
+  data->stuck = take(before, 9).back().indices[2];
+  LoaderOptions options = plain(2);
+  options.give_up = [&] { return data->is_stuck.load(); };
+  Loader loader(data, options);
+  int delivered = 0;
+  while (loader.next().size() > 0) ++delivered;
+  CHECK(delivered == 8);
+  CHECK(loader.next().size() == 0);
+  CHECK_FALSE(loader.stop(std::chrono::milliseconds(20)));
+  data->stuck = -1;
+  CHECK(loader.stop(std::chrono::seconds(60)));
 }
 
 TEST_CASE("data/loader: options out of range are refused with their names") {

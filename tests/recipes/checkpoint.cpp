@@ -253,6 +253,17 @@ TEST_CASE("recipes/checkpoint: generations: the oldest go, a damaged newest fall
                  "none of its 2 checkpoints verifies"));
 }
 
+TEST_CASE("recipes/checkpoint: what a killed save left is cleared without another save") {
+  const Scratch run;
+  for (int64_t step : {1, 2}) save_checkpoint(run.path(), example(step), 2);
+  for (const char* name : {"step-0", "step-9", ".tmp-3-a-b", ".old-1-a-b", "crash-1"})
+    fs::create_directories(run / (std::string("checkpoints/") + name + "/within"));
+  clear_leftovers(run.path(), 2, 2);
+  std::string left;
+  for (const Disk::Entry& e : real_disk().list(run / "checkpoints")) left += e.name + " ";
+  CHECK(left == "crash-1 step-1 step-2 step-9 ");
+}
+
 TEST_CASE("recipes/checkpoint: a kill at any call of a save leaves the old or the new, whole") {
   const Quiet quiet;
   int calls = 0;

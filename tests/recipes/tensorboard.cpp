@@ -156,6 +156,21 @@ TEST_CASE("recipes/tensorboard: a resumed run tells readers to forget later step
   CHECK(integer(message(field(start, 7)), 1) == 1);
 }
 
+// Readers take files in the order of their names; a clock set back, or a restart within a second, is no excuse.
+TEST_CASE("recipes/tensorboard: a restart before the first checkpoint comes last, and forgets") {
+  const Scratch run;
+  test::spill(run / "events.out.tfevents.4000000000.999", "");
+  EventWriter(run.path(), 0).scalar("loss", 1, 1);
+  std::vector<std::string> names;
+  for (const Disk::Entry& e : real_disk().list(run.path())) names.push_back(e.name);
+  REQUIRE(names.size() == 2);
+  CHECK(names[1].starts_with("events.out.tfevents.4000000001."));
+  const auto records = records_of(slurp(run / names[1]));
+  REQUIRE(records.size() == 3);
+  CHECK(integer(message(records[1]), 2) == 1);
+  CHECK(integer(message(field(message(records[1]), 7)), 1) == 1);
+}
+
 TEST_CASE("recipes/tensorboard: a disk that refuses leaves whole records, and the run goes on") {
   log::set_level(log::Level::error);
   for (int fault = 0; fault < 4; ++fault) {
