@@ -1,5 +1,5 @@
-// campaign: breaks off real runs of `mae pretrain` in every way a process can end, and demands the bits of the
-// unbroken run.
+// campaign: breaks off real runs of `mae pretrain` in every way a process can end, and demands the bits of
+// the unbroken run.
 //   campaign [kill] [resume] [same] [preempt] [--trials N] [--seed S] [--jobs J] [--only I] [--mae PATH]
 // Without --trials the small campaign of ./check. Exit 1 when a trial failed; its folder is then kept.
 #define DOCTEST_CONFIG_IMPLEMENT

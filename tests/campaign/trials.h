@@ -52,8 +52,8 @@ struct Plan {
   int64_t only = -1;  // this trial alone
 };
 
-// R1: killed at a random moment, or at a fault point of a save in every third trial; now and then killed again
-// while it resumes. Fails unless a quarter of the kills fell inside a save.
+// R1: killed at a random moment, or at a fault point of a save in every third trial; now and then killed
+// again while it resumes. Fails unless a quarter of the kills fell inside a save.
 bool kill_anywhere(const Plan& plan);
 // R3: stopped at each kind of step, continued with other threads and workers.
 bool resume_matrix(const Plan& plan);

@@ -156,7 +156,8 @@ TEST_CASE("recipes/tensorboard: a resumed run tells readers to forget later step
   CHECK(integer(message(field(start, 7)), 1) == 1);
 }
 
-// Readers take files in the order of their names; a clock set back, or a restart within a second, is no excuse.
+// Readers take files in the order of their names; a clock set back, or a restart within a second, is no
+// excuse.
 TEST_CASE("recipes/tensorboard: a restart before the first checkpoint comes last, and forgets") {
   const Scratch run;
   test::spill(run / "events.out.tfevents.4000000000.999", "");
