@@ -39,10 +39,14 @@ bool build_jpeg_table(const uint8_t* counts, const uint8_t* symbols, bool dc, Jp
       if (dc ? symbol > 15 : size == 0 && symbol != 0 && symbol != 0xf0) return false;
       if (length > JpegTable::kBits) continue;
       const int spare = JpegTable::kBits - length;
-      if (size > spare) continue;
+      const size_t begin = code << spare;
+      if (size > spare) {
+        std::fill_n(t.fast.begin() + static_cast<ptrdiff_t>(begin), 1 << spare, symbol << 16 | length << 8);
+        continue;
+      }
       for (int rest = 0; rest < 1 << spare; ++rest) {
-        t.fast[(code << spare) + static_cast<size_t>(rest)] = make_entry(
-            length + size, run_of(symbol, dc), extend(rest >> (spare - size), size));
+        t.fast[begin + static_cast<size_t>(rest)] = make_entry(length + size, run_of(symbol, dc),
+                                                               extend(rest >> (spare - size), size));
       }
     }
     t.limit[l] = code << (16 - length);
@@ -82,12 +86,17 @@ bool JpegBits::go_to_part(int64_t part) {
 
 int32_t JpegBits::read_long(const JpegTable& t) {
   Cursor& c = cursor_;
-  const uint32_t next = static_cast<uint32_t>(c.bits >> 48);
-  size_t length = 1;
-  while (length <= 16 && next >= t.limit[length]) ++length;
-  if (length > 16) return JpegTable::kNoCode;
-  const int32_t code = static_cast<int32_t>(next >> (16 - length));
-  const uint8_t symbol = t.symbols[static_cast<size_t>(t.offset[length] + code)];
+  const int32_t known = t.fast[c.bits >> (64 - JpegTable::kBits)];
+  size_t length = static_cast<size_t>(known >> 8 & 0xff);
+  uint8_t symbol = static_cast<uint8_t>(known >> 16);
+  if (length == 0) {
+    const uint32_t next = static_cast<uint32_t>(c.bits >> 48);
+    length = JpegTable::kBits + 1;
+    while (length <= 16 && next >= t.limit[length]) ++length;
+    if (length > 16) return JpegTable::kNoCode;
+    const int32_t code = static_cast<int32_t>(next >> (16 - length));
+    symbol = t.symbols[static_cast<size_t>(t.offset[length] + code)];
+  }
   const int size = symbol & 15;
   c.take(static_cast<int>(length));
   const int bits = size == 0 ? 0 : static_cast<int>(c.bits >> (64 - size));

@@ -19,9 +19,10 @@ struct JpegTable {
   static constexpr int kBits = 11;
   static constexpr int kEndOfBlock = 100;      // the run that stands for it
   static constexpr int32_t kNoCode = 80 << 8;  // an entry that leads out of the block, which is damage
-  // By the next kBits bits: bits used (0: see below) | run << 8 | number << 16.
+  // By the next kBits bits: bits used | run << 8 | number << 16; where the number does not fit, 0 | bits of
+  // the code << 8 | symbol << 16; where the code does not, 0.
   std::array<int32_t, 1 << kBits> fast;
-  // For what needs more bits: the least left-aligned 17-bit number beyond codes of each length, and where
+  // For longer codes: the least left-aligned 17-bit number beyond codes of each length, and where
   // those codes' symbols stand.
   std::array<uint32_t, 18> limit;
   std::array<int32_t, 18> offset;
