@@ -12,6 +12,7 @@
 
 #include "engine/check.h"
 #include "engine/fault.h"
+#include "engine/parallel.h"
 
 namespace tessera {
 namespace {
@@ -158,6 +159,7 @@ class Loader::Impl {
 
   // A worker: claims a few samples of the earliest batch that has any left, makes them, and so on.
   void work() {
+    unpin_thread();
     std::unique_lock lock(mutex_);
     for (;;) {
       std::shared_ptr<Job> job;

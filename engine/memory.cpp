@@ -145,7 +145,11 @@ class Pool {
 
   std::byte* carve(int64_t size, const char* label) {
     if (size > arena_left_) {
-      const int64_t chunk = round_up(std::max(size, kChunk), kHugePage);
+      int64_t chunk = round_up(std::max(size, kChunk), kHugePage);
+      if (limit_ > 0) {  // near the limit, no more than is left
+        const int64_t left = (limit_ - usage_.reserved) / kHugePage * kHugePage;
+        chunk = std::max(round_up(size, kHugePage), std::min(chunk, left));
+      }
       if (limit_ > 0 && usage_.reserved + chunk > limit_)
         out_of_memory(size, label, fmt::format("the limit of {}", in_mb(limit_)));
       // One huge page more, so that the chunk can start on a huge-page border.

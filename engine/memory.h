@@ -42,14 +42,15 @@ struct Usage {
   int64_t peak = 0;      // highest `now` since reset_peak()
   int64_t reserved = 0;  // bytes taken from the system
   std::map<std::string, int64_t> now_by_label;
-  std::map<std::string, int64_t> peak_by_label;  // who held what at the moment of `peak` (within 1/64 of it)
+  std::map<std::string, int64_t> peak_by_label;  // who held what at `peak` (within 1/64 of it)
 };
 Usage usage();
 void reset_peak();
 
 // Limits what the pool may take from the system; 0 = no limit. Beyond it, Storage throws Error(memory) that
 // says what was asked for, what is in use, the limit and the five largest labels. Until it is called, the
-// limit is TESSERA_MEMORY_LIMIT (see parse_bytes) or else machine_bytes(): an error beats the system's killer.
+// limit is TESSERA_MEMORY_LIMIT (see parse_bytes; 0 = none) or else machine_bytes(): an error is better than
+// the system's killer.
 void set_limit(int64_t bytes);
 int64_t limit();
 

@@ -1,15 +1,39 @@
 #include "engine/parallel.h"
 
 #include <omp.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <vector>
 
 #include "engine/check.h"
 
 namespace tessera {
+
+namespace {
+
+// The cores this process may use; asked before any thread is pinned.
+const cpu_set_t& process_cores() {
+  static const cpu_set_t cores = [] {
+    cpu_set_t c;
+    CPU_ZERO(&c);
+    sched_getaffinity(0, sizeof c, &c);
+    return c;
+  }();
+  return cores;
+}
+
+void run_on(int core) {
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(core, &one);
+  sched_setaffinity(0, sizeof one, &one);  // a hint: where it is refused, threads wander
+}
+
+}  // namespace
 
 int threads() { return omp_get_max_threads(); }
 
@@ -24,6 +48,22 @@ void wait_passively(char** argv) {
   execv("/proc/self/exe",
         argv);  // returns only if it fails; then we go on with active waiting, slower but right
 }
+
+bool pin_threads() {
+  const cpu_set_t& allowed = process_cores();
+  const char* pin = std::getenv("TESSERA_PIN");
+  if (std::getenv("OMP_PROC_BIND") != nullptr || std::getenv("OMP_PLACES") != nullptr) return false;
+  if ((pin != nullptr && std::strcmp(pin, "0") == 0) || threads() != CPU_COUNT(&allowed)) return false;
+  std::vector<int> cores;
+  for (int core = 0; core < CPU_SETSIZE; ++core) {
+    if (CPU_ISSET(core, &allowed)) cores.push_back(core);
+  }
+#pragma omp parallel
+  run_on(cores[static_cast<size_t>(omp_get_thread_num())]);
+  return true;
+}
+
+void unpin_thread() { sched_setaffinity(0, sizeof(cpu_set_t), &process_cores()); }
 
 void detail::parallel_chunks(int64_t chunks, const std::function<void(int64_t)>& run) {
   if (omp_in_parallel() || omp_get_max_threads() == 1) {

@@ -15,6 +15,15 @@ void set_threads(int n);  // this process; n >= 1
 // variable and re-executes the program once.
 void wait_passively(char** argv);
 
+// Pins every OpenMP thread to a core of its own among those this process may use: another busy process then
+// slows one of them and not all in turn. Does nothing unless threads() is the number of those cores (with
+// fewer, two processes would pin to the same ones), or where OMP_PROC_BIND or OMP_PLACES is set, or
+// TESSERA_PIN=0. True if it pinned.
+bool pin_threads();
+// Lets the calling thread, which inherited its maker's core, run on all cores again. For threads that are not
+// OpenMP's.
+void unpin_thread();
+
 namespace detail {
 void parallel_chunks(int64_t chunks, const std::function<void(int64_t)>& run);
 }

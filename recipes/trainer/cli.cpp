@@ -70,7 +70,14 @@ void declare(CLI::App& app, const Command& command, Options& o, const std::strin
   }
   app.add_flag("--print-config", o.call.print_config, "print the resolved configuration and leave");
   app.set_version_flag("--version", version);
-  if (command.config_help) app.footer([&command] { return "Keys:\n" + command.config_help(); });
+  constexpr const char* kEnvironment =
+      "\nEnvironment:\n"
+      "  OMP_NUM_THREADS            threads; the default is all cores\n"
+      "  TESSERA_MEMORY_LIMIT=4G    most that tensors may take; the default is the machine's memory, 0 = "
+      "none\n"
+      "  TESSERA_PIN=0              does not pin threads to cores\n";
+  if (command.config_help)
+    app.footer([&command] { return "Keys:\n" + command.config_help() + kEnvironment; });
 }
 
 Invocation complete(Options o, const std::string& program, const Command& command) {

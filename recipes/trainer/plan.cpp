@@ -211,9 +211,9 @@ std::string planned_memory(Recipe& recipe, const Training& training) {
     Probe probe(recipe, training);
     const MemoryPlanner planner(probe, training);
     const int64_t fits = planner.fitting_batch();
-    return fmt::format("planned for this configuration: {}{}",
-                       gigabytes(planner.plan(training.train.batch).peak),
-                       fits > 0 ? fmt::format("; train.batch={} would fit", fits) : "");
+    return fmt::format(
+        "planned for this configuration: {}{}", gigabytes(planner.plan(training.train.batch).peak),
+        fits > 0 && fits < training.train.batch ? fmt::format("; train.batch={} would fit", fits) : "");
   } catch (const Error&) {
     return "";
   }

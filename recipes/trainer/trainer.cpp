@@ -280,6 +280,7 @@ class Run {
 
 void apply_threads(int threads) {
   if (threads > 0) set_threads(threads);
+  pin_threads();
 }
 
 void load_parameters(ParamStore& store, const Weights& weights) {
@@ -320,9 +321,15 @@ int train(Recipe& recipe, const Training& training, const Invocation& call) {
   }
   if (call.out.empty())
     fail(ErrorKind::config, "--out DIR is missing: the folder for logs, checkpoints and pictures");
-  const int code = Run(recipe, training, plan, data, call).go();
-  if (call.profile) print_step_profile(call.out);
-  return code;
+  try {
+    const int code = Run(recipe, training, plan, data, call).go();
+    if (call.profile) print_step_profile(call.out);
+    return code;
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::memory) throw;
+    const std::string planned = planned_memory(recipe, training);
+    fail(ErrorKind::memory, "{}{}{}", e.what(), planned.empty() ? "" : ". ", planned);
+  }
 }
 
 }  // namespace tessera

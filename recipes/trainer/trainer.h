@@ -21,7 +21,7 @@ struct Training {
 // and a checkpoint was saved. Throws Error of the kind that conventions section 2 gives an exit code.
 int train(Recipe& recipe, const Training& training, const Invocation& call);
 
-// Threads of this process as the settings say. Before anything computes.
+// Threads of this process as the settings say, each pinned to a core (pin_threads). Before anything computes.
 void apply_threads(int threads);
 
 // Overwrites every parameter of `store` from `weights` by name. Throws Error(checkpoint) that lists what is
