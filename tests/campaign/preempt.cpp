@@ -21,14 +21,14 @@ struct Trial {
   Tally& tally;
 
   // After a signal that asks: 75, the checkpoint is of the latest step logged, and that is at most one step
-  // past `before`. Nothing at all is written by a run that was not yet listening.
-  std::string left_well(Child& child, int64_t before) {
+  // past `before`. A run that was `maybe_deaf`, still loading, may die if it wrote nothing at all.
+  std::string left_well(Child& child, int64_t before, bool maybe_deaf = false) {
     const double begin = seconds_now();
     const std::optional<Ended> ended = child.wait(kAtMost);
     if (!ended) return fmt::format("still there after {} s", kAtMost);
     tally.longest(seconds_now() - begin);
     if (*ended == Ended{0}) return "late";
-    if (ended->code < 0 && !std::filesystem::exists(run)) {
+    if (maybe_deaf && ended->code < 0 && !std::filesystem::exists(run)) {
       tally.count("before the program listens");
       return "";
     }
@@ -46,7 +46,7 @@ struct Trial {
     const int64_t before = logged_steps(run);
     child->signal(signal);
     child->signal(SIGCONT);
-    return left_well(*child, before);
+    return left_well(*child, before, true);
   }
 
   std::string at_fault() {
