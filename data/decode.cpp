@@ -206,8 +206,11 @@ void decode_jpeg(File file, const std::string& name, int channels, const ChooseB
   if (components != 1 && components != 3 && components != 4)
     refuse(name, fmt::format("a JPEG of {} components", components));
   // A Huffman code spends a bit at least on every block of 64 pixels: a small file cannot hold a large
-  // picture, nor make libjpeg take memory for one.
-  if (!info.arith_code && int64_t{info.image_height} * info.image_width / 512 > std::ssize(file)) {
+  // picture, nor make libjpeg take memory for one. An arithmetic code may spend less on a flat picture; it is
+  // given 16 times as many pixels, or four megapixels.
+  const int64_t pixels = int64_t{info.image_height} * info.image_width;
+  const int64_t most = std::ssize(file) * 512;
+  if (pixels > (info.arith_code ? std::max<int64_t>(16 * most, 4 << 20) : most + 511)) {
     refuse(name, fmt::format("truncated JPEG ({} bytes cannot hold {} x {} pixels)", file.size(),
                              info.image_height, info.image_width));
   }

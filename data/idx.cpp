@@ -39,6 +39,8 @@ class ByteReader {
     fail(ErrorKind::data, "IDX file {}: {}", path_, reason);
   }
 
+  int64_t file_bytes() const { return file_bytes_; }
+
   void read(uint8_t* to, int64_t n) {
     for (int64_t at = 0; at < n;) {
       const int got = gzread(file_, to + at, static_cast<unsigned>(std::min<int64_t>(n - at, 1 << 30)));
@@ -58,8 +60,14 @@ class ByteReader {
     if (got > 0) refuse("is longer than its header says; it is not an IDX file, or damaged");
     if (problem() != nullptr) refuse_after(got, 0);
   }
-  // The most bytes that this file can expand to (deflate shrinks at most 1032 times).
-  int64_t most_bytes() const { return file_bytes_ > INT64_MAX / 1032 ? INT64_MAX : file_bytes_ * 1032; }
+  // The most bytes that this file may hold. Pictures shrink by a few times; deflate can shrink nothing but
+  // zeros by 1032, so what is large and shrank by more than 64 is a bomb.
+  int64_t most_bytes() {
+    if (gzdirect(file_) != 0) return file_bytes_;
+    constexpr int64_t kSmall = 8 << 20;
+    return file_bytes_ > INT64_MAX / 1032 ? INT64_MAX
+                                          : std::min(file_bytes_ * 1032, std::max(file_bytes_ * 64, kSmall));
+  }
 
  private:
   // What zlib has to complain about, if anything.
@@ -97,7 +105,8 @@ Idx read_idx(const std::string& path, int min_rank, int max_rank) {
       reader.refuse("dimensions overflow; it is damaged");
   }
   if (total > reader.most_bytes()) {
-    reader.refuse(fmt::format("its header asks for {} bytes, more than it can hold; it is damaged", total));
+    reader.refuse(fmt::format("its header asks for {} bytes, more than it can hold ({} bytes); it is damaged",
+                              total, reader.file_bytes()));
   }
   idx.bytes.resize(static_cast<size_t>(total));
   reader.read(idx.bytes.data(), total);

@@ -90,6 +90,9 @@ void add_pictures(ImageFiles& data, const std::string& dir, int32_t label, int d
     add_pictures(data, with_slash(dir) + name, label, deeper - 1);
 }
 
+// Far above any set of classes; a classifier has a row of weights for each number up to the largest label.
+constexpr int32_t kMaxLabel = 999'999;
+
 constexpr const char* kPictures = ".jpg, .jpeg or .png";
 
 // Splits "path<tab>label" or "path label"; the label stays -1 when there is none.
@@ -139,6 +142,9 @@ std::unique_ptr<Dataset> open_flat(const std::string& dir, const DecodeLimits& l
 }
 
 std::unique_ptr<Dataset> open_list(const std::string& path, const DecodeLimits& limits) {
+  std::error_code error;  // a pipe or a device would never end
+  if (!fs::is_regular_file(path, error))
+    fail(ErrorKind::data, "data list {}: cannot be opened as a file; check the path", path);
   std::ifstream file(path);
   if (!file) fail(ErrorKind::data, "data list {}: cannot be opened; check the path", path);
   auto data = std::make_unique<ImageFiles>();
@@ -151,6 +157,10 @@ std::unique_ptr<Dataset> open_list(const std::string& path, const DecodeLimits& 
     if (line.empty()) continue;
     ImageFiles::File entry;
     split_label(line, entry.label);
+    if (entry.label > kMaxLabel) {
+      fail(ErrorKind::data, "data list {}, line {}: label {} is more than {}; number the classes from 0",
+           path, number, entry.label, kMaxLabel);
+    }
     entry.folder = line[0] == '/' ? 1 : 0;
     entry.name = line;
     if (!data->files.empty() && (data->files[0].label < 0) != (entry.label < 0)) {

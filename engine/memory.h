@@ -16,7 +16,7 @@ namespace tessera {
 class Storage {
  public:
   // At least `bytes` bytes, contents undefined (0xff under memory::GuardScope).
-  // Throws Error(memory) with who holds what.
+  // Throws Error(memory) with who holds what, also when all of it together would exceed the machine's memory.
   Storage(int64_t bytes, const char* label);
   ~Storage();
   Storage(const Storage&) = delete;

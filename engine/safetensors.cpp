@@ -266,7 +266,8 @@ const Tensor& SafeTensors::at(const std::string& name) const {
 }
 
 SafeTensors load_safetensors(const std::string& path) {
-  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  // O_NONBLOCK: opening a pipe must not wait for its writer.
+  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (file.fd < 0) fail_io("open", path);
   struct stat status {};
   if (::fstat(file.fd, &status) != 0) fail_io("stat", path);

@@ -4,11 +4,24 @@
 #include "engine/copy.h"
 
 namespace tessera {
+namespace {
+
+int64_t checked_bytes(const Shape& shape, DType dtype) {
+  int64_t bytes = size_of(dtype);
+  for (int i = 0; i < shape.rank(); ++i) {
+    if (__builtin_mul_overflow(bytes, shape[i], &bytes) || bytes > INT64_MAX / 8)
+      fail(ErrorKind::memory, "tensor: {} {} has more bytes than 64 bits can count", shape.str(),
+           name(dtype));
+  }
+  return bytes;
+}
+
+}  // namespace
 
 Tensor::Tensor(Shape shape, DType dtype, Device device, const char* label)
     : shape_(shape), dtype_(dtype), device_(device) {
   if (!device.is_cpu()) half_on(device, 0);
-  storage_ = std::make_shared<Storage>(shape.numel() * size_of(dtype), label);
+  storage_ = std::make_shared<Storage>(checked_bytes(shape, dtype), label);
 }
 
 Tensor Tensor::reshape(Shape shape) const {

@@ -30,10 +30,23 @@ Tensor after_class_token(const Tensor& rows) {
   return ids;
 }
 
+// The decoder is a ViT's blocks: the same sizes are possible.
+const MaeDecoderConfig& valid(const MaeDecoderConfig& c, VitConfig like) {
+  like.dim = c.dim;
+  like.depth = c.depth;
+  like.heads = c.heads;
+  try {
+    require_valid(like);
+  } catch (const Error& e) {
+    fail(e.kind(), "decoder {}", e.what());
+  }
+  return c;
+}
+
 }  // namespace
 
 MaeDecoder::MaeDecoder(Scope s, const MaeDecoderConfig& c, const VitConfig& e)
-    : patches_(e.patches()),
+    : patches_((valid(c, e), e.patches())),
       mask_token_(s.param("mask_token", {1, 1, c.dim}, Init::gaussian(0.02), Decay::yes, Use::vector)),
       pos_embed_(s.buffer("decoder_pos_embed", {1, e.patches() + 1, c.dim}, Init::from([c, e](float* out) {
                             sincos_2d(out, c.dim, e.grid_h(), e.grid_w(), 1);

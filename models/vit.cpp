@@ -47,16 +47,22 @@ double block_multiply_adds(int64_t depth, int64_t dim, double mlp_ratio, int64_t
 }
 
 void require_valid(const VitConfig& c) {
-  const auto positive = [](const char* what, int64_t n) {
-    if (n < 1) fail(ErrorKind::config, "model: {} is {}, must be at least 1", what, n);
+  // Far above any model, and low enough that no product of them overflows and no loop over them hangs.
+  const auto within = [](const char* what, int64_t n, int64_t most) {
+    if (n < 1 || n > most) fail(ErrorKind::config, "model: {} is {}, must be 1 to {}", what, n, most);
   };
-  positive("image height", c.image_h);
-  positive("image width", c.image_w);
-  positive("patch", std::min(c.patch_h, c.patch_w));
-  positive("channels", c.channels);
-  positive("dim", c.dim);
-  positive("depth", c.depth);
-  positive("heads", c.heads);
+  within("image height", c.image_h, 65'500);
+  within("image width", c.image_w, 65'500);
+  within("patch height", c.patch_h, 65'500);
+  within("patch width", c.patch_w, 65'500);
+  within("channels", c.channels, 1024);
+  within("dim", c.dim, 1 << 17);
+  within("depth", c.depth, 1000);
+  within("heads", c.heads, 1 << 17);
+  if (!(c.mlp_ratio > 0 && c.mlp_ratio <= 64) || static_cast<double>(c.dim) * c.mlp_ratio < 1) {
+    fail(ErrorKind::config, "model: mlp_ratio is {}, must be above 0, at most 64, and leave a hidden width",
+         c.mlp_ratio);
+  }
   if (c.image_h % c.patch_h != 0 || c.image_w % c.patch_w != 0) {
     fail(ErrorKind::config,
          "model: image {}x{} is not a multiple of the patch {}x{}; change the image size or the patch",

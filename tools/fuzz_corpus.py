@@ -46,7 +46,8 @@ hostile = {
     "shape_wraps_to_16": tensors({"x": entry("F32", [2**62 + 1, 4], 0, 16)}, bytes(16)),
     "shape_negative": tensors({"x": entry("F32", [-4], 0, 16)}, bytes(16)),
     "shape_float": tensors('{"x":{"dtype":"F32","shape":[4.0],"data_offsets":[0,16]}}', bytes(16)),
-    "shape_huge_number": tensors('{"x":{"dtype":"F32","shape":[99999999999999999999],"data_offsets":[0,16]}}', bytes(16)),
+    "shape_huge_number": tensors('{"x":{"dtype":"F32","shape":[99999999999999999999],"data_offsets":[0,16]}}',
+                                 bytes(16)),
     "shape_seven": tensors({"x": entry("F32", [1] * 7, 0, 4)}, bytes(4)),
     "shape_nested": tensors('{"x":{"dtype":"F32","shape":[[4]],"data_offsets":[0,16]}}', bytes(16)),
     "overlap": tensors({"a": f4, "b": entry("F32", [4], 8, 24)}, bytes(24)),
@@ -211,15 +212,16 @@ hostile = {
     "two_components": base[: frame(base) + 4] + b"\x02" + base[frame(base) + 5 :],
     "sampling_0": base[: frame(base) + 6] + b"\x00" + base[frame(base) + 7 :],
     "scans": progressive[:-2] + scan * 60 + b"\xff\xd9",
-    "marker_length_0": base[:2] + b"\xff\xe5\x00\x00" + base[2:],
     "marker_too_long": base[:-4] + b"\xff\xe5\xff\xff\xff\xd9",
-    "only_fill": b"\xff\xd8" + b"\xff" * 200, "no_tables": base.replace(b"\xff\xc4", b"\xff\xe4"),
-    "no_quantisation": base.replace(b"\xff\xdb", b"\xff\xe6"),
+    "only_fill": b"\xff\xd8" + b"\xff" * 200, "no_quantisation": base.replace(b"\xff\xdb", b"\xff\xe6"),
     "flipped": base[:-60] + bytes([base[-60] ^ 0x55]) + b"\xff\xd9",
 }
 for name, data in hostile.items():
     put("jpeg", "hostile-" + name, data)
 put("jpeg", "arithmetic", with_marker(base, 0xC9))
+# libjpeg reads these two: a marker of no length, and the standard Huffman tables where there are none.
+put("jpeg", "marker_length_0", base[:2] + b"\xff\xe5\x00\x00" + base[2:])
+put("jpeg", "no_tables", base.replace(b"\xff\xc4", b"\xff\xe4"))
 
 
 def chunk(kind, data, length=None):
@@ -232,7 +234,7 @@ def png(height, width, depth=8, colour=2, rows=None, extra=b"", interlace=0, ida
     channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
     if rows is None:
         length = (width * channels * depth + 7) // 8
-        rows = b"".join(bytes([y % 5]) + bytes((x * 7 + y) % 256 for x in range(length)) for y in range(height))
+        rows = b"".join(bytes([y % 5] + [(x * 7 + y) % 256 for x in range(length)]) for y in range(height))
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)
     pixels = chunk(b"IDAT", zlib.compress(rows, 9)) if idat is None else idat
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + pixels + chunk(b"IEND", b"")

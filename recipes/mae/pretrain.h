@@ -18,14 +18,14 @@ struct MaeModelSettings {
 
   template <class V> void fields(V& v) {
     v("name", name, "what checkpoints call this model");
-    v("patch", patch, Range::at_least(1), "side of a patch, pixels");
-    v("dim", dim, Range::at_least(4), "encoder width; divisible by 4 and by heads");
-    v("depth", depth, Range::at_least(1), "encoder blocks");
-    v("heads", heads, Range::at_least(1), "encoder attention heads");
-    v("mlp_ratio", mlp_ratio, Range::above(0), "hidden width of the MLP over the width");
-    v("decoder_dim", decoder_dim, Range::at_least(4), "decoder width; divisible by 4 and by decoder_heads");
-    v("decoder_depth", decoder_depth, Range::at_least(1), "decoder blocks");
-    v("decoder_heads", decoder_heads, Range::at_least(1), "decoder attention heads");
+    v("patch", patch, Range{1, 65500}, "side of a patch, pixels");
+    v("dim", dim, Range{4, 131072}, "encoder width; divisible by 4 and by heads");
+    v("depth", depth, Range{1, 1000}, "encoder blocks");
+    v("heads", heads, Range{1, 131072}, "encoder attention heads");
+    v("mlp_ratio", mlp_ratio, Range{0, 64, true}, "hidden width of the MLP over the width");
+    v("decoder_dim", decoder_dim, Range{4, 131072}, "decoder width; divisible by 4 and by decoder_heads");
+    v("decoder_depth", decoder_depth, Range{1, 1000}, "decoder blocks");
+    v("decoder_heads", decoder_heads, Range{1, 131072}, "decoder attention heads");
     v("mask_ratio", mask_ratio, Range{0, 1, true, true}, "share of patches hidden");
     v("normalize_target", normalize_target, "each target patch to zero mean and unit variance");
   }

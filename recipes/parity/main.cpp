@@ -2,6 +2,7 @@
 // 0: every key within its limit; 1: a limit exceeded or a key left unread; 2: an option that is not known.
 #include <fmt/format.h>
 
+#include <new>
 #include <string>
 
 #include "engine/parallel.h"
@@ -25,6 +26,12 @@ int run(const std::string& path, tessera::Precision precision, bool verbose) {
   } catch (const tessera::Error& e) {
     fmt::print(stderr, "{}\n", e.what());
     return e.exit_code();
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "{}: out of memory\n", path);
+    return static_cast<int>(tessera::ErrorKind::memory);
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "{}: unexpected: {}\n", path, e.what());
+    return static_cast<int>(tessera::ErrorKind::internal);
   }
 }
 

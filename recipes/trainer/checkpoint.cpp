@@ -314,8 +314,14 @@ std::string find_latest(const std::string& run) {
 }
 
 Weights load_weights(const std::string& path) {
-  if (!fs::exists(path)) fail(ErrorKind::checkpoint, "{} does not exist", path);
-  if (!fs::is_directory(path)) {
+  std::error_code error;
+  if (!fs::exists(path, error)) {
+    fail(ErrorKind::checkpoint, "{} {}; give a run folder, a step folder or a .safetensors file", path,
+         error ? "cannot be read (" + error.message() + ")" : "does not exist");
+  }
+  if (!fs::is_directory(path, error)) {
+    if (!fs::is_regular_file(path, error))
+      fail(ErrorKind::checkpoint, "{} is neither a file nor a folder", path);
     Weights w{path, {}, load_safetensors(path)};
     w.info = info_from_metadata(w.model.metadata, path);
     return w;

@@ -45,16 +45,18 @@ std::string joined(const std::vector<std::string>& texts, const char* between) {
 
 // ---- nearest name
 
+// Letters inserted, left out, replaced, or swapped with their neighbour ("dmi" is one slip from "dim").
 size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
+  std::vector<size_t> before(b.size() + 1), last(b.size() + 1), row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
   for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
+    before.swap(last);
+    last.swap(row);
     row[0] = i;
     for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+      row[j] = std::min({last[j] + 1, row[j - 1] + 1, last[j - 1] + (a[i - 1] != b[j - 1])});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        row[j] = std::min(row[j], before[j - 2] + 1);
     }
   }
   return row[b.size()];
@@ -209,6 +211,8 @@ class Reader {
     if (!s.quoted && !s.verbatim && looks_typed(s.text))
       refuse_value(s.text, "is not text; put it in quotes if it is meant as such");
     if (s.text.find('\0') != std::string::npos) refuse(fmt::format("{}: text holds a zero byte", key_));
+    if (find_not_utf8(s.text) != std::string::npos)
+      refuse(fmt::format("{}: text is not UTF-8, and could not be read back from the run's file", key_));
     const auto& allowed = field.one_of.allowed;
     if (!allowed.empty() && std::find(allowed.begin(), allowed.end(), s.text) == allowed.end()) {
       refuse_value(s.text, "is not one of " + joined(allowed, ", "));

@@ -61,7 +61,11 @@ VitConfig described_encoder(const CheckpointInfo& info, const std::string& path)
       fail(ErrorKind::checkpoint, "{}: encoder.{} is \"{}\"", path, name, it->second);
     }
   });
-  require_valid(c);
+  try {
+    require_valid(c);
+  } catch (const Error& e) {  // what a checkpoint says of itself is no configuration
+    fail(ErrorKind::checkpoint, "{}: {}", path, e.what());
+  }
   return c;
 }
 

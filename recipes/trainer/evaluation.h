@@ -28,7 +28,7 @@ struct EvaluationData {
       "shorter side before the centre crop; 0 = 256/224 of the size, none below 64 pixels");
     v("mean", mean, Range{0, 1}, "per channel; [] = as the encoder was trained");
     v("std", std, Range::above(0), "per channel; [] = as the encoder was trained");
-    v("batch", batch, Range::at_least(1), "pictures of one forward pass");
+    v("batch", batch, Range{1, 1e6}, "pictures of one forward pass");
     v("workers", workers, Range{0, 256}, "decoding threads");
   }
 };

@@ -1,4 +1,5 @@
 // Options of parity.h: a JSON object whose keys remember whether they were read.
+#include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -52,7 +53,7 @@ int64_t Options::integer(const std::string& key) const {
   const auto& v = impl_->at(key);
   if (!v.is_number()) Impl::wrong_type(key, "number");
   const double d = v.get<double>();
-  if (d != static_cast<double>(static_cast<int64_t>(d))) Impl::wrong_type(key, "whole number");
+  if (!(std::fabs(d) <= 0x1p53) || d != std::trunc(d)) Impl::wrong_type(key, "whole number");
   return static_cast<int64_t>(d);
 }
 

@@ -65,7 +65,9 @@ void warn_of_changes(const std::string& before, const std::string& now) {
 }  // namespace
 
 void open_run_folder(const std::string& path, Existing existing, const std::string& config, Disk& disk) {
-  if (fs::exists(path) && !fs::is_directory(path)) fail(ErrorKind::config, "--out {}: is not a folder", path);
+  std::error_code error;  // a name too long, say: make_directory() finds the words
+  if (fs::exists(path, error) && !fs::is_directory(path, error))
+    fail(ErrorKind::config, "--out {}: is not a folder", path);
   const auto entries = disk.list(path);
   const std::string config_path = path + "/" + kConfigFile;
   if (!entries.empty()) {

@@ -24,8 +24,8 @@ struct DataSettings {
   template <class V> void fields(V& v) {
     v("train", train,
       "pictures: folder:DIR (class folders), flat:DIR, list:FILE, idx:IMAGES[,LABELS], synthetic:N,HxWxC");
-    v("height", height, Range::at_least(1), "height a model sees, pixels");
-    v("width", width, Range::at_least(1), "width a model sees, pixels");
+    v("height", height, Range{1, 65500}, "height a model sees, pixels");
+    v("width", width, Range{1, 65500}, "width a model sees, pixels");
     v("channels", channels, Range{1, 4}, "1 grey, 3 RGB, 4 RGBA");
     v("mean", mean, Range{0, 1}, "per channel, of pixels in [0, 1]; [] takes ImageNet's");
     v("std", std, Range::above(0), "per channel, likewise");
@@ -73,9 +73,9 @@ struct TrainSettings {
   int keep = 2, max_skips = 10;
 
   template <class V> void fields(V& v) {
-    v("epochs", epochs, Range::at_least(1), "passes over the data; also the length of the cosine");
-    v("batch", batch, Range::at_least(1), "pictures of one forward pass");
-    v("accumulate", accumulate, Range::at_least(1),
+    v("epochs", epochs, Range{1, 1e6}, "passes over the data; also the length of the cosine");
+    v("batch", batch, Range{1, 1e6}, "pictures of one forward pass");
+    v("accumulate", accumulate, Range{1, 1e6},
       "forward passes per optimiser step; effective batch = batch * accumulate");
     v("max_steps", max_steps, Range::at_least(0), "stop after so many optimiser steps; 0 = all epochs");
     v("seed", seed_value, Range::at_least(0), "of weights, order, crops, masks");

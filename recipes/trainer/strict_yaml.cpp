@@ -6,6 +6,8 @@
 #include <yaml-cpp/mark.h>
 #include <yaml-cpp/parser.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <sstream>
 
 #include "engine/check.h"
@@ -112,6 +114,30 @@ class TreeBuilder : public YAML::EventHandler {
 
 }  // namespace
 
+size_t find_not_utf8(std::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    const auto lead = static_cast<unsigned char>(text[i]);
+    const size_t more = lead < 0x80   ? 0
+                        : lead < 0xc2 ? 9
+                        : lead < 0xe0 ? 1
+                        : lead < 0xf0 ? 2
+                        : lead < 0xf5 ? 3
+                                      : 9;
+    if (more > text.size() - i - 1) return i;
+    uint32_t code = lead & (0x7fu >> more);
+    for (size_t k = 1; k <= more; ++k) {
+      const auto next = static_cast<unsigned char>(text[i + k]);
+      if (next >> 6 != 2) return i;
+      code = code << 6 | (next & 0x3fu);
+    }
+    // Longer than need be, half of a UTF-16 pair, or above the last.
+    if ((more == 2 && code < 0x800) || (more == 3 && (code < 0x10000 || code > 0x10ffff)) || code >> 11 == 27)
+      return i;
+    i += more + 1;
+  }
+  return std::string_view::npos;
+}
+
 YamlNode parse_strict_yaml(const std::string& text, const std::string& name) {
   if (text.size() > kMaxBytes)
     fail(ErrorKind::config, "{}: {} bytes are too long for a configuration", name, text.size());
@@ -122,9 +148,17 @@ YamlNode parse_strict_yaml(const std::string& text, const std::string& name) {
       fail(ErrorKind::config, "{}:{}: control character {:#04x}", name, line, static_cast<unsigned char>(c));
     }
   }
+  if (const size_t at = find_not_utf8(text); at != std::string::npos) {
+    fail(ErrorKind::config, "{}:{}: byte {:#04x} is not UTF-8", name,
+         1 + std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(at), '\n'),
+         static_cast<unsigned char>(text[at]));
+  }
+  // yaml-cpp lets the end of the file close an open quote, unless the last line has something on it.
+  const bool blank_end = !text.empty() && (text.back() == '\n' || text.back() == ' ' || text.back() == '\t');
+  const std::string closed = !blank_end ? text : text + (text.back() == '\n' ? "#" : "\n#");
   TreeBuilder builder(name);
   try {
-    std::istringstream stream(text);
+    std::istringstream stream(closed);
     YAML::Parser parser(stream);
     while (parser.HandleNextDocument(builder)) {
     }

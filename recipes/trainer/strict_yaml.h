@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace tessera {
@@ -26,5 +27,9 @@ struct YamlField {
 // YAML, duplicate keys, keys that are no text, anchors, aliases, merge keys, tags, several documents, control
 // characters and deep nesting. Throws Error(config). An empty text gives an empty map.
 YamlNode parse_strict_yaml(const std::string& text, const std::string& name);
+
+// Where the first character begins that is not UTF-8; npos when there is none. yaml-cpp would put a
+// replacement there and so read another path than was written.
+size_t find_not_utf8(std::string_view text);
 
 }  // namespace tessera

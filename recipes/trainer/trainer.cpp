@@ -82,13 +82,15 @@ class Run {
         profile_(call.profile),
         optimizer_(recipe.params(), {t.optim.beta1, t.optim.beta2, t.optim.eps, t.optim.weight_decay}) {
     fault::at("startup");
-    open_run_folder(folder_, call.existing, t.config);
-    if (call.existing == Existing::resume) resume();
-    if (start_ == 0 && !call.init_from.empty())
+    loader_ = std::make_unique<Loader>(std::move(data), loader_options());
+    // What is wrong with the input is found before --overwrite has cost an earlier run.
+    const std::string latest = call.existing == Existing::resume ? find_latest(folder_) : "";
+    if (latest.empty() && !call.init_from.empty())
       load_parameters(recipe.params(), load_weights(call.init_from));
+    open_run_folder(folder_, call.existing, t.config);
+    if (!latest.empty()) resume(latest);
     log_ = std::make_unique<RunLog>(folder_, start_);
     events_ = std::make_unique<EventWriter>(folder_, start_);
-    loader_ = std::make_unique<Loader>(std::move(data), loader_options());
   }
 
   int go() {
@@ -231,9 +233,7 @@ class Run {
     std::_Exit(code);
   }
 
-  void resume() {
-    const std::string latest = find_latest(folder_);
-    if (latest.empty()) return;
+  void resume(const std::string& latest) {
     const Checkpoint c = load_checkpoint(latest);
     load_parameters(recipe_.params(), {latest, c.info, c.model});
     optimizer_.load_state(c.optimizer);

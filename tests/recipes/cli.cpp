@@ -6,19 +6,18 @@
 
 #include <algorithm>
 #include <csignal>
-#include <iostream>
 #include <new>
 
 #include "engine/log.h"
 #include "recipes/trainer/signals.h"
 #include "recipes/trainer/version.h"
-#include "tests/recipes/scratch.h"
+#include "tests/recipes/program.h"
 
 namespace tessera {
 namespace {
 
+using Result = test::Ran;
 using test::Scratch;
-using test::slurp;
 using test::spill;
 
 struct Tiny {
@@ -44,44 +43,14 @@ std::vector<Command> commands(Seen& seen) {
   return {command<Tiny>("pretrain", "trains", run), command<Tiny>("visualize", "shows", run, Takes::input)};
 }
 
-// Exit code of one invocation of `mae`, with stdout and stderr caught.
-struct Result {
-  int code;
-  std::string out, err;
-};
-Result call(const std::vector<std::string>& arguments, const std::vector<Command>& list,
-            const std::string& program = "mae") {
-  const Scratch scratch;
-  std::fflush(stdout);
-  std::fflush(stderr);
-  const int out = dup(1), err = dup(2);
-  REQUIRE(std::freopen((scratch / "out").c_str(), "w", stdout));
-  REQUIRE(std::freopen((scratch / "err").c_str(), "w", stderr));
-  Result r{dispatch(arguments, program, list), "", ""};
-  std::fflush(stdout);
-  std::fflush(stderr);
-  std::cout.flush();
-  dup2(out, 1);
-  dup2(err, 2);
-  close(out);
-  close(err);
-  r.out = slurp(scratch / "out");
-  r.err = slurp(scratch / "err");
-  return r;
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 template <class F> Result failing(F f) {
-  return call({}, {{"",
-                    "fails",
-                    [f](const Invocation&) -> int {
-                      f();
-                      return 0;
-                    },
-                    {}}});
+  return test::run_program({}, {{"",
+                                 "fails",
+                                 [f](const Invocation&) -> int {
+                                   f();
+                                   return 0;
+                                 },
+                                 {}}});
 }
 
 }  // namespace
@@ -90,9 +59,10 @@ TEST_CASE("recipes/cli: preset, overrides and flags reach the command") {
   const Scratch scratch;
   spill(scratch / "a=b.yaml", "epochs: 7\n");
   Seen seen;
-  const Result r = call({"pretrain", scratch / "a=b.yaml", "epochs=8", "--out", "runs/x", "device=list:/a=b",
-                         "--resume", "--dry-run", "--init-from", "w.safetensors"},
-                        commands(seen));
+  const Result r = test::run_program(
+      {"pretrain", scratch / "a=b.yaml", "epochs=8", "--out", "runs/x", "device=list:/a=b", "--resume",
+       "--dry-run", "--init-from", "w.safetensors"},
+      commands(seen));
   CHECK_MESSAGE(r.code == 0, r.err);
   CHECK(seen.calls == 1);
   CHECK(seen.config.epochs == 8);
@@ -105,10 +75,11 @@ TEST_CASE("recipes/cli: preset, overrides and flags reach the command") {
   CHECK(seen.call.init_from == "w.safetensors");
   CHECK(seen.call.existing == Existing::resume);
   CHECK(seen.call.dry_run);
-  call({"pretrain", "--overwrite"}, commands(seen));
+  test::run_program({"pretrain", "--overwrite"}, commands(seen));
   CHECK(seen.call.existing == Existing::overwrite);
   CHECK(seen.call.preset == "");
-  call({"visualize", "runs/x", "--out", "a.png"}, commands(seen));  // a path that need not be a file
+  test::run_program({"visualize", "runs/x", "--out", "a.png"},
+                    commands(seen));  // a path that need not be a file
   CHECK(seen.call.command == "visualize");
   CHECK(seen.call.input == "runs/x");
   CHECK(seen.call.preset == "");
@@ -132,7 +103,7 @@ TEST_CASE("recipes/cli: what is refused leaves with 2 and one line") {
   };
   for (const auto& [arguments, says] : rows) {
     Seen seen;
-    const Result r = call(arguments, commands(seen));
+    const Result r = test::run_program(arguments, commands(seen));
     CHECK(r.code == 2);
     CHECK_MESSAGE(r.err.starts_with(says), r.err);
     CHECK(std::count(r.err.begin(), r.err.end(), '\n') == 1);
@@ -141,28 +112,29 @@ TEST_CASE("recipes/cli: what is refused leaves with 2 and one line") {
   const Scratch scratch;
   spill(scratch / "a.yaml", "epochs: 1\n");
   Seen seen;
-  CHECK(contains(call({"pretrain", scratch / "a.yaml", scratch / "a.yaml"}, commands(seen)).err,
-                 "is too much"));
+  CHECK(test::has(test::run_program({"pretrain", scratch / "a.yaml", scratch / "a.yaml"}, commands(seen)).err,
+                  "is too much"));
 }
 
 TEST_CASE("recipes/cli: help, version, configuration") {
   Seen seen;
-  const Result help = call({"pretrain", "--help"}, commands(seen));
+  const Result help = test::run_program({"pretrain", "--help"}, commands(seen));
   CHECK(help.code == 0);
-  CHECK_MESSAGE(contains(help.out, "epochs=3  (int >= 1 and <= 100)  passes over the data"), help.out);
+  CHECK_MESSAGE(test::has(help.out, "epochs=3  (int >= 1 and <= 100)  passes over the data"), help.out);
   for (const char* flag :
        {"--out", "--resume", "--overwrite", "--init-from", "--dry-run", "--print-config", "--version"}) {
-    CHECK(contains(help.out, flag));
+    CHECK(test::has(help.out, flag));
   }
-  CHECK(contains(call({"--help"}, commands(seen)).out, "visualize"));
+  CHECK(test::has(test::run_program({"--help"}, commands(seen)).out, "visualize"));
   for (const std::vector<std::string>& a :
        {std::vector<std::string>{"--version"}, {"pretrain", "--version"}}) {
-    const Result r = call(a, commands(seen));
+    const Result r = test::run_program(a, commands(seen));
     CHECK(r.code == 0);
-    CHECK(contains(r.out, code_version()));
-    CHECK(contains(r.out, instruction_set()));
+    CHECK(test::has(r.out, code_version()));
+    CHECK(test::has(r.out, instruction_set()));
   }
-  CHECK(call({"pretrain", "epochs=9", "--print-config"}, commands(seen)).out == "epochs: 9\ndevice: cpu\n");
+  CHECK(test::run_program({"pretrain", "epochs=9", "--print-config"}, commands(seen)).out ==
+        "epochs: 9\ndevice: cpu\n");
   CHECK(seen.calls == 0);
 }
 
@@ -177,7 +149,9 @@ TEST_CASE("recipes/cli: every kind of error has its exit code and one line") {
   CHECK(failing([] { throw std::runtime_error("odd"); }).err == "error: unexpected: odd\n");
   CHECK(failing([] { throw 3; }).code == 1);
   CHECK(failing([] {}).code == 0);
-  CHECK(call({}, {{"", "preempted", [](const Invocation&) { return kExitPreempted; }, {}}}).code == 75);
+  CHECK(
+      test::run_program({}, {{"", "preempted", [](const Invocation&) { return kExitPreempted; }, {}}}).code ==
+      75);
 }
 
 TEST_CASE("recipes/signals: the first asks, the second SIGTERM or SIGINT leaves at once") {

@@ -1,0 +1,12 @@
+// The one command of the program knn.
+#pragma once
+
+#include <vector>
+
+#include "recipes/trainer/cli.h"
+
+namespace tessera {
+
+std::vector<Command> knn_commands();
+
+}  // namespace tessera
