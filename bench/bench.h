@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace tessera::bench {
 
@@ -29,5 +30,26 @@ struct DataOptions {
 // `bench data`: milliseconds of CPU per picture, by part, and the loader's rate. Throws Error(data) when
 // files cannot be read or written.
 int run_data(const DataOptions& options);
+
+struct StepOptions {
+  std::vector<std::string> presets = {"vit_b", "vit_l"};  // of recipes/mae, or paths
+  std::vector<std::string> overrides;                     // key=value, as for a training command
+  std::vector<int64_t> batches = {8, 32};
+  std::vector<std::string> precisions = {"f32", "bf16"};
+  std::vector<int> threads;
+  int64_t steps = 5;  // timed, after two that are not
+  std::string json;   // path; "" writes none
+};
+// `bench step`: optimiser steps on noise pictures, a row for every combination, each in its own process.
+int run_step(const StepOptions& options);
+
+// One row, in this process; prints it as one line of JSON.
+struct StepRow {
+  std::string preset;
+  std::vector<std::string> overrides;
+  int threads = 1;
+  int64_t steps = 5;
+};
+int run_step_row(const StepRow& row);
 
 }  // namespace tessera::bench

@@ -10,7 +10,7 @@
 int main(int argc, char** argv) {
   using namespace tessera;
   wait_passively(argv);
-  CLI::App app("Measures kernels against the machine's own multiply and memory rates.", "bench");
+  CLI::App app("Measures kernels and steps against the machine's own multiply and memory rates.", "bench");
   app.require_subcommand(1);
   app.set_version_flag("--version", version_text("bench"));
 
@@ -39,10 +39,27 @@ int main(int argc, char** argv) {
   data->add_option("--seconds", pictures.seconds, "spent on each row")->check(CLI::PositiveNumber);
   data->add_option("--json", pictures.json, "also write the figures and the crops to this file");
 
+  bench::StepOptions steps;
+  steps.threads = {1, threads()};
+  std::string row;  // of this process: its preset's path
+  CLI::App* step = app.add_subcommand("step", "whole training steps of MAE on synthetic pictures");
+  step->add_option("overrides", steps.overrides, "key=value, as for mae pretrain (train.recompute=true)");
+  step->add_option("--preset", steps.presets, "of recipes/mae")->delimiter(',');
+  step->add_option("--batch", steps.batches, "pictures of a step")->delimiter(',');
+  step->add_option("--precision", steps.precisions, "f32, bf16")->delimiter(',');
+  step->add_option("--threads", steps.threads)->delimiter(',')->check(CLI::Range(1, 1024));
+  step->add_option("--steps", steps.steps, "timed for a row, after two that are not")
+      ->check(CLI::Range(1, 1000));
+  step->add_option("--json", steps.json, "also write the figures to this file");
+  step->add_option("--row", row)->group("");
+
   try {
     app.parse(argc, argv);
     if (roof->parsed()) return bench::run_roof(most_threads);
-    return data->parsed() ? bench::run_data(pictures) : bench::run_ops(options);
+    if (data->parsed()) return bench::run_data(pictures);
+    if (ops->parsed()) return bench::run_ops(options);
+    if (row.empty()) return bench::run_step(steps);
+    return bench::run_step_row({row, steps.overrides, steps.threads.at(0), steps.steps});
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   } catch (const Error& e) {

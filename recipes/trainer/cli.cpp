@@ -22,26 +22,6 @@ bool is_override(const std::string& text) {
   return name != std::string::npos && name > 0 && text[name] == '=';
 }
 
-std::string find_preset(const std::string& given, const std::string& program) {
-  std::error_code error;
-  if (fs::is_regular_file(given, error)) return given;
-  std::string name = given;
-  if (name.ends_with(".yaml")) name.resize(name.size() - 5);
-  const fs::path binary = fs::read_symlink("/proc/self/exe", error).parent_path();
-  std::string known;
-  for (const fs::path& root : {binary, fs::path(TESSERA_SOURCE_DIR)}) {
-    const fs::path folder = root / "recipes" / program;
-    const fs::path path = folder / (name + ".yaml");
-    if (fs::is_regular_file(path, error)) return path.string();
-    for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-      if (it->path().extension() == ".yaml")
-        known += (known.empty() ? "" : ", ") + it->path().stem().string();
-    }
-  }
-  fail(ErrorKind::config, "no preset \"{}\": neither a file nor a known name ({})", given,
-       known.empty() ? "none are known" : known);
-}
-
 // What CLI11 fills in for one command.
 struct Options {
   Invocation call;
@@ -134,6 +114,26 @@ int parse_and_run(const std::vector<std::string>& arguments, const std::string& 
 }
 
 }  // namespace
+
+std::string find_preset(const std::string& given, const std::string& program) {
+  std::error_code error;
+  if (fs::is_regular_file(given, error)) return given;
+  std::string name = given;
+  if (name.ends_with(".yaml")) name.resize(name.size() - 5);
+  const fs::path binary = fs::read_symlink("/proc/self/exe", error).parent_path();
+  std::string known;
+  for (const fs::path& root : {binary, fs::path(TESSERA_SOURCE_DIR)}) {
+    const fs::path folder = root / "recipes" / program;
+    const fs::path path = folder / (name + ".yaml");
+    if (fs::is_regular_file(path, error)) return path.string();
+    for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+      if (it->path().extension() == ".yaml")
+        known += (known.empty() ? "" : ", ") + it->path().stem().string();
+    }
+  }
+  fail(ErrorKind::config, "no preset \"{}\": neither a file nor a known name ({})", given,
+       known.empty() ? "none are known" : known);
+}
 
 void print_to_stdout(const std::string& text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
