@@ -5,7 +5,6 @@
 #include "autograd/tape.h"
 #include "engine/check.h"
 #include "engine/copy.h"
-#include "engine/gemm.h"
 #include "engine/parallel.h"
 #include "engine/random.h"
 
@@ -53,10 +52,6 @@ ParamStore::ParamStore(Precision precision, Device device) : precision_(precisio
            name(precision.compute));
 }
 
-ParamStore::~ParamStore() {
-  if (frozen_) gemm::forget_weights(compute_);
-}
-
 Param& ParamStore::add(Param param) {
   TS_CHECK(!frozen_, "params: {} added after freeze()", param.name);
   TS_CHECK(find(param.name) == nullptr, "params: {} exists twice", param.name);
@@ -85,7 +80,6 @@ void ParamStore::freeze(uint64_t seed) {
     if (p.trained) p.grad = grad_.slice(p.offset, end).reshape(p.shape);
     initialise(p, seed);
   }
-  gemm::register_weights(compute_);
   changed();
 }
 
@@ -131,7 +125,6 @@ void ParamStore::assign(const Param& param, const Tensor& value) {
 void ParamStore::changed(bool compute_fresh) {
   TS_CHECK(frozen_, "params: changed() before freeze()");
   if (precision_.compute != DType::f32 && !compute_fresh) cast(compute_, master_);
-  gemm::weights_changed(compute_);
 }
 
 Scope Scope::operator/(std::string_view part) const {

@@ -65,7 +65,6 @@ struct Param {
 class ParamStore {
  public:
   explicit ParamStore(Precision precision = {}, Device device = Device::cpu());
-  ~ParamStore();
   ParamStore(const ParamStore&) = delete;
   ParamStore& operator=(const ParamStore&) = delete;
 
@@ -95,7 +94,7 @@ class ParamStore {
 
   // Overwrites one parameter (any float dtype, same numel and shape). Follow with changed().
   void assign(const Param& param, const Tensor& value);
-  // Masters were written: refreshes compute copies and tells the gemm door.
+  // Masters were written: refreshes the compute copies.
   // `compute_fresh`: the writer (adamw) already wrote the compute slab.
   void changed(bool compute_fresh = false);
 

@@ -60,12 +60,17 @@ Batch noise_batch(const DataSettings& d, int64_t size) {
 }
 
 // One optimiser step, as the trainer makes it.
-double train_step(Recipe& recipe, Optimizer& optimizer, const Batch& batch, const Step& at, double clip) {
+// `saved` takes the bytes that the forward pass left for the backward pass.
+double train_step(Recipe& recipe, Optimizer& optimizer, const Batch& batch, const Step& at, double clip,
+                  int64_t& saved) {
+  const memory::LabelScope label("activations");
   recipe.params().begin_gradients();
+  const int64_t before = memory::usage().now;
   double loss = 0;
   {
     Tape tape;
     const Var part = recipe.loss(batch, at);
+    saved = memory::usage().now - before;
     loss = part.value().item();
     tape.backward(part);
   }
@@ -85,15 +90,15 @@ json measure(const StepRow& row) {
 
   std::vector<double> seconds;
   double peak = 0, rate = 0, loss = 0;
-  int64_t faults = 0;
+  int64_t faults = 0, saved = 0;
   for (int64_t i = 0; i < kWarmUp + row.steps; ++i) {
     const int64_t before = minor_faults();
     const double start = now(0);
-    loss = train_step(recipe, optimizer, batch, {i, 0, 0, 0}, s.optim.clip_norm);
+    loss = train_step(recipe, optimizer, batch, {i, 0, 0, 0}, s.optim.clip_norm, saved);
     if (i < kWarmUp) continue;
     seconds.push_back(now(0) - start);
     faults = std::max(faults, minor_faults() - before);
-    peak = std::max(peak, multiply_peak(bf16, row.threads, 1));
+    peak = std::max(peak, multiply_peak(bf16, row.threads, 5));
   }
   const memory::Usage used = memory::usage();
   const int64_t resident = peak_resident_bytes();  // before the memory roof's own buffer
@@ -124,6 +129,7 @@ json measure(const StepRow& row) {
           {"peak_bytes", used.peak},
           {"reserved_bytes", used.reserved},
           {"resident_bytes", resident},
+          {"saved_bytes", saved},
           {"peak_by_label", labels},
           {"minor_faults", faults},
           {"loss", loss}};
@@ -146,7 +152,8 @@ void print(const json& r) {
     if (bytes.get<int64_t>() >> 20 == 0) continue;
     labels += fmt::format("{}{} {}", labels.empty() ? "" : ", ", label, bytes.get<int64_t>() >> 20);
   }
-  fmt::print("    at the peak, MB: {}\n", labels);
+  fmt::print("    saved for backward {} MB; at the peak, MB: {}\n", r["saved_bytes"].get<int64_t>() >> 20,
+             labels);
   std::fflush(stdout);
 }
 

@@ -1,6 +1,5 @@
 // The one door to matrix multiply. Behind it: oneDNN on the CPU, cuBLASLt on a GPU.
-// The door owns packed weight layouts. Weights that live in a registered slab (autograd/param.h registers its
-// own) are packed once per change of the slab and reused; any other weight is used as it is.
+// The door packs the weights of large products itself, in a workspace that lives as long as the product.
 // Types: x, w, y all f32, or x and w bf16 with y bf16 or f32; sums are always f32.
 // Bits do not depend on thread count.
 // Sizes are at least 1; anything else that does not fit throws and says so.
@@ -26,13 +25,7 @@ void weight_gradient(const Tensor& dw, const Tensor& dy, const Tensor& x, bool a
 // db = column sums of dy, or db += them.  dy [M,N], db [N] f32.
 void bias_gradient(const Tensor& db, const Tensor& dy, bool accumulate);
 
-// Tensors inside `slab` are weights worth packing until forget_weights. `slab` must outlive the registration.
-void register_weights(const Tensor& slab);
-void forget_weights(const Tensor& slab);
-// The numbers in `slab` have changed: packed copies are stale. Whoever writes to a slab must say so.
-void weights_changed(const Tensor& slab);
-
-// What computes forward for weights in a slab, as the library names it ("brg:avx512_core"). For tests.
+// What computes forward for plain weights, as the library names it ("brg:avx512_core"). For tests.
 std::string forward_implementation(int64_t m, int64_t n, int64_t k, DType d);
 
 }  // namespace tessera::gemm

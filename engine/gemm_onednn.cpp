@@ -171,61 +171,41 @@ void multiply(const Product& p, const void* a, const void* b, const memory* pane
   it->second.run(a, b, panels, bias, c);
 }
 
-// ---- packed weights
+// ---- packing weights
 
-struct Packed {
-  Tensor panels;
-  memory as_memory;
-  uint64_t generation = 0;  // of the slab when it was packed
-};
+// Fewer rows than this do not repay packing: it costs about as much as multiplying by 20 rows and saves a tenth.
+constexpr int64_t kLeastRowsToPack = 128;
 
-struct Slab {
-  int64_t bytes = 0;
-  uint64_t generation = 1;
-  // By first byte, contraction length, columns, and whether w is read transposed (forward) or straight (dx).
-  std::map<std::tuple<const void*, int64_t, int64_t, bool>, std::shared_ptr<Packed>> packed;
-};
-
-struct Slabs {
-  std::mutex mutex;
-  std::map<const std::byte*, Slab> by_begin;
-};
-Slabs& slabs() {
-  static Slabs& all = *new Slabs;  // outlives every static object that may still hold weights
-  return all;
+// True if oneDNN's favourite layout of a [k,n] right-hand side is the one that gemm_pack.h writes. It does not
+// depend on the number of rows.
+bool takes_panels(int64_t k, int64_t n, DType dtype) {
+  static std::mutex mutex;
+  static std::map<std::tuple<int64_t, int64_t, DType>, bool> known;
+  const std::lock_guard lock(mutex);
+  const auto [it, is_new] = known.try_emplace({k, n, dtype}, false);
+  if (is_new) {
+    const OneThread one;
+    const Product probe{{64, k, k, 1, dtype}, {k, n, 0, 0, dtype}, {64, n, n, 1, dtype}};
+    const memory::desc any({k, n}, onednn_type(dtype), memory::format_tag::any);
+    it->second = is_panels(plan(probe, any).weights_desc(), k, n, dtype);
+  }
+  return it->second;
 }
 
-// Panels of b [k,n] (w or its transpose), fresh; null if w is in no slab or oneDNN prefers another layout.
-std::shared_ptr<const Packed> packed_weights(const Tensor& w, bool transposed) {
-  Slabs& all = slabs();
-  const std::lock_guard lock(all.mutex);
-  const auto* begin = static_cast<const std::byte*>(w.raw());
-  auto slab = all.by_begin.upper_bound(begin);
-  if (slab == all.by_begin.begin()) return nullptr;
-  --slab;
-  if (begin + w.bytes() > slab->first + slab->second.bytes) return nullptr;
+// w, or its transpose, as the right-hand side of one product.
+struct Panels {
+  Tensor bytes;
+  memory as_memory;
+};
 
+// Weights are packed anew for every product: they change with every step, each copy is read once in it, and kept
+// copies of a ViT-B would take 850 MB.
+Panels pack(const Tensor& w, bool transposed) {
   const int64_t k = w.dim(transposed ? 1 : 0), n = w.dim(transposed ? 0 : 1);
-  std::shared_ptr<Packed>& packed = slab->second.packed[{begin, k, n, transposed}];
-  if (!packed) {
-    packed = std::make_shared<Packed>();
-    constexpr int64_t kAnyRows = 64;  // the layout does not depend on the number of rows
-    const OneThread one;
-    const Product probe{
-        {kAnyRows, k, k, 1, w.dtype()}, {k, n, 0, 0, w.dtype()}, {kAnyRows, n, n, 1, w.dtype()}};
-    const memory::desc any({k, n}, onednn_type(w.dtype()), memory::format_tag::any);
-    if (is_panels(plan(probe, any).weights_desc(), k, n, w.dtype())) {
-      packed->panels = Tensor({panel_bytes(k, n, w.dtype())}, DType::u8, Device::cpu(), "packed weights");
-      packed->as_memory = memory(panels_desc(probe.b), cpu(), packed->panels.raw());
-    }
-  }
-  if (!packed->panels.defined()) return nullptr;
-  if (packed->generation != slab->second.generation) {
-    const ProfileScope scope("pack weights", 2 * w.bytes());
-    pack_panels(static_cast<std::byte*>(packed->panels.raw()), w, transposed);
-    packed->generation = slab->second.generation;
-  }
-  return packed;
+  const ProfileScope scope("pack weights", 2 * w.bytes());
+  const Tensor bytes({panel_bytes(k, n, w.dtype())}, DType::u8, Device::cpu(), "workspace");
+  pack_panels(static_cast<std::byte*>(bytes.raw()), w, transposed);
+  return {bytes, memory(panels_desc({k, n, 0, 0, w.dtype()}), cpu(), bytes.raw())};
 }
 
 // ---- how work is split
@@ -283,7 +263,8 @@ const std::byte* at(const Tensor& t, int64_t element) {
 void multiply_by_weights(const Tensor& y, const Tensor& x, const Tensor& w, bool transposed,
                          const Tensor& bias) {
   const int64_t m = x.dim(0), k = x.dim(1), n = y.dim(1);
-  const std::shared_ptr<const Packed> packed = packed_weights(w, transposed);
+  const bool packed = m >= kLeastRowsToPack && takes_panels(k, n, w.dtype());
+  const Panels panels = packed ? pack(w, transposed) : Panels();
   Product p{{0, k, k, 1, x.dtype()}, {k, n, 0, 0, w.dtype()}, {0, n, n, 1, y.dtype()}, bias.defined(), false};
   if (!packed) {
     p.b.row_stride = transposed ? 1 : n;
@@ -292,7 +273,7 @@ void multiply_by_weights(const Tensor& y, const Tensor& x, const Tensor& w, bool
   parallel_for(m, rows_per_task(m, n, k), [&](int64_t begin, int64_t end) {
     Product part = p;
     part.a.rows = part.c.rows = end - begin;
-    multiply(part, at(x, begin * k), w.raw(), packed ? &packed->as_memory : nullptr, bias.raw(),
+    multiply(part, at(x, begin * k), w.raw(), packed ? &panels.as_memory : nullptr, bias.raw(),
              const_cast<std::byte*>(at(y, begin * n)));
   });
 }
@@ -343,24 +324,6 @@ std::string forward_implementation(int64_t m, int64_t n, int64_t k, DType d) {
   const int64_t rows = rows_per_task(m, n, k);
   const Product p{{rows, k, k, 1, d}, {k, n, 0, 0, d}, {rows, n, n, 1, d}};
   return plan(p, describe(p.b)).impl_info_str();
-}
-
-void register_weights(const Tensor& slab) {
-  TS_CHECK(slab.defined() && is_float(slab.dtype()),
-           "gemm: register_weights: the slab must be f32 or bf16 and defined");
-  const std::lock_guard lock(slabs().mutex);
-  slabs().by_begin[static_cast<const std::byte*>(slab.raw())] = Slab{slab.bytes(), 1, {}};
-}
-
-void forget_weights(const Tensor& slab) {
-  const std::lock_guard lock(slabs().mutex);
-  slabs().by_begin.erase(static_cast<const std::byte*>(slab.raw()));
-}
-
-void weights_changed(const Tensor& slab) {
-  const std::lock_guard lock(slabs().mutex);
-  const auto it = slabs().by_begin.find(static_cast<const std::byte*>(slab.raw()));
-  if (it != slabs().by_begin.end()) ++it->second.generation;
 }
 
 }  // namespace tessera::gemm

@@ -12,6 +12,7 @@
 #include "engine/check.h"
 #include "engine/fault.h"
 #include "engine/log.h"
+#include "engine/memory.h"
 #include "engine/parallel.h"
 #include "recipes/trainer/optimizer.h"
 #include "recipes/trainer/plan.h"
@@ -117,6 +118,7 @@ class Run {
   std::optional<double> step(int64_t i) {
     const ProfiledStep profiled(profile_ && i > start_);  // the first step warms up
     fault::at("step", i + 1);
+    const memory::LabelScope label("activations");
     recipe_.params().begin_gradients();
     double loss = 0;
     for (int64_t micro = 0; micro < plan_.accumulate; ++micro) {

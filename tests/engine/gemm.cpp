@@ -1,4 +1,4 @@
-// The gemm door against loops in double, over odd and large shapes, both dtypes, packed and plain weights.
+// The gemm door against loops in double, over odd and large shapes, both dtypes; 128 rows and more pack weights.
 #include "engine/gemm.h"
 
 #include <doctest/doctest.h>
@@ -133,20 +133,15 @@ void check_size(Size s, DType d) {
   CAPTURE(name(d));
   const memory::GuardScope guard;
   const Problem p(s, d);
-  for (bool packed : {false, true}) {
-    CAPTURE(packed);
-    if (packed) gemm::register_weights(p.w);
-    for (DType out : {DType::f32, d}) {
-      const Tensor y({s.m, s.n}, out), dx({s.m, s.k}, out);
-      gemm::forward(y, p.x, p.w, p.bias);
-      CHECK(forward_error(y, p, true) <= limit(out, s.k));
-      gemm::forward(y, p.x, p.w, Tensor());
-      CHECK(forward_error(y, p, false) <= limit(out, s.k));
-      gemm::input_gradient(dx, p.dy, p.w);
-      CHECK(input_gradient_error(dx, p) <= limit(out, s.n));
-    }
+  for (DType out : {DType::f32, d}) {
+    const Tensor y({s.m, s.n}, out), dx({s.m, s.k}, out);
+    gemm::forward(y, p.x, p.w, p.bias);
+    CHECK(forward_error(y, p, true) <= limit(out, s.k));
+    gemm::forward(y, p.x, p.w, Tensor());
+    CHECK(forward_error(y, p, false) <= limit(out, s.k));
+    gemm::input_gradient(dx, p.dy, p.w);
+    CHECK(input_gradient_error(dx, p) <= limit(out, s.n));
   }
-  gemm::forget_weights(p.w);
   const Tensor dw({s.n, s.k}, DType::f32), base = numbers({s.n, s.k}, DType::f32, 5);
   gemm::weight_gradient(dw, p.dy, p.x, false);
   CHECK(weight_gradient_error(dw, p, Tensor()) <= limit(DType::f32, s.m));
@@ -181,26 +176,22 @@ void check_threads(Size s, DType d) {
   CAPTURE(name(d));
   const int before = threads();
   const Problem p(s, d);
-  for (bool packed : {false, true}) {
-    if (packed) gemm::register_weights(p.w);
-    set_threads(1);
-    const std::vector<Tensor> one = everything(p, s, d);
-    for (int n : {2, 4, 3}) {
-      set_threads(n);
-      const std::vector<Tensor> many = everything(p, s, d);
-      for (size_t i = 0; i < one.size(); ++i) {
-        CAPTURE(i);
-        CHECK(std::memcmp(one[i].raw(), many[i].raw(), static_cast<size_t>(one[i].bytes())) == 0);
-      }
+  set_threads(1);
+  const std::vector<Tensor> one = everything(p, s, d);
+  for (int n : {2, 4, 3}) {
+    set_threads(n);
+    const std::vector<Tensor> many = everything(p, s, d);
+    for (size_t i = 0; i < one.size(); ++i) {
+      CAPTURE(i);
+      CHECK(std::memcmp(one[i].raw(), many[i].raw(), static_cast<size_t>(one[i].bytes())) == 0);
     }
-    set_threads(before);
   }
-  gemm::forget_weights(p.w);
+  set_threads(before);
 }
 
-constexpr Size kOdd[] = {{1, 1, 1},     {1, 5, 3},     {2, 1, 7},       {51, 17, 23},
-                         {7, 64, 64},   {33, 65, 31},  {3, 1, 100},     {100, 3, 48},
-                         {64, 63, 129}, {197, 10, 33}, {130, 192, 128}, {97, 100, 257}};
+constexpr Size kOdd[] = {{1, 1, 1},       {1, 5, 3},      {2, 1, 7},     {51, 17, 23},  {7, 64, 64},
+                         {33, 65, 31},    {3, 1, 100},    {100, 3, 48},  {64, 63, 129}, {197, 10, 33},
+                         {130, 192, 128}, {97, 100, 257}, {129, 65, 31}, {128, 3, 100}, {200, 63, 129}};
 constexpr Size kLarge[] = {{400, 768, 768},  {400, 768, 3072}, {197 * 8, 512, 2048}, {1576, 1536, 512},
                            {3328, 512, 128}, {12544, 96, 384}, {12544, 16, 48},      {5000, 3, 7}};
 
@@ -227,46 +218,20 @@ TEST_CASE("engine/gemm: the bits do not depend on the number of threads") {
   }
 }
 
-TEST_CASE("engine/gemm: packed weights live until weights_changed") {
+TEST_CASE("engine/gemm: weights are read as they are now, and no packed copy stays behind") {
   for (DType d : {DType::f32, DType::bf16}) {
-    const Tensor slab = numbers({2 * 70 * 40 + 32}, d, 1), x = numbers({9, 40}, d, 2),
-                 dy = numbers({9, 70}, d, 3);
-    const Tensor w = slab.slice(32, 32 + 70 * 40).reshape({70, 40});
-    const Tensor y({9, 70}, DType::f32), dx({9, 40}, DType::f32), zeros = Tensor({9, 70}, DType::f32);
-    fill(zeros, 0);
-    gemm::register_weights(slab);
+    const Tensor w = numbers({70, 40}, d, 1), x = numbers({300, 40}, d, 2), dy = numbers({300, 70}, d, 3);
+    const Tensor y({300, 70}, DType::f32), dx({300, 40}, DType::f32);
+    const int64_t before = memory::usage().now;
     gemm::forward(y, x, w, Tensor());
     gemm::input_gradient(dx, dy, w);
-    const std::vector<float> y_before = as_floats(y), dx_before = as_floats(dx);
-    fill(slab, 0);
+    CHECK(memory::usage().now == before);
+    fill(w, 0);
     gemm::forward(y, x, w, Tensor());
     gemm::input_gradient(dx, dy, w);
-    CHECK(as_floats(y) == y_before);  // nobody said that the slab changed: the packed copies are what is read
-    CHECK(as_floats(dx) == dx_before);
-    gemm::weights_changed(slab);
-    gemm::forward(y, x, w, Tensor());
-    gemm::input_gradient(dx, dy, w);
-    CHECK(as_floats(y) == as_floats(zeros));
-    CHECK(as_floats(dx) == std::vector<float>(9 * 40, 0.0f));
-    const int64_t held = memory::usage().now_by_label["packed weights"];
-    gemm::forget_weights(slab);
-    CHECK(memory::usage().now_by_label["packed weights"] < held);
-    fill(slab, 1);
-    gemm::forward(y, x, w, Tensor());
-    CHECK(as_floats(y) != as_floats(zeros));
+    CHECK(as_floats(y) == std::vector<float>(300 * 70, 0.0f));
+    CHECK(as_floats(dx) == std::vector<float>(300 * 40, 0.0f));
   }
-}
-
-TEST_CASE("engine/gemm: a neighbour of a slab is not packed") {
-  const Tensor both = numbers({2 * 8 * 8}, DType::f32, 1), x = numbers({4, 8}, DType::f32, 2),
-               y({4, 8}, DType::f32);
-  const Tensor slab = both.slice(0, 64), outside = both.slice(64, 128).reshape({8, 8});
-  gemm::register_weights(slab);
-  gemm::forward(y, x, outside, Tensor());
-  fill(both, 0);
-  gemm::forward(y, x, outside, Tensor());
-  CHECK(as_floats(y) == std::vector<float>(32, 0.0f));
-  gemm::forget_weights(slab);
 }
 
 TEST_CASE("engine/gemm: NaN and infinity pass through") {
@@ -274,9 +239,7 @@ TEST_CASE("engine/gemm: NaN and infinity pass through") {
                y({5, 7}, DType::f32);
   x.data<float>()[3] = NAN;
   x.data<float>()[2 * 20 + 1] = INFINITY;
-  gemm::register_weights(w);
   gemm::forward(y, x, w, Tensor());
-  gemm::forget_weights(w);
   for (int j = 0; j < 7; ++j) {
     CHECK(std::isnan(y.data<float>()[j]));
     CHECK(std::isfinite(y.data<float>()[7 + j]));
@@ -305,7 +268,6 @@ TEST_CASE("engine/gemm: misuse is refused by name") {
   CHECK(refused([&] { gemm::weight_gradient(narrow, y, x, false); }, "weight_gradient"));
   CHECK(refused([&] { gemm::weight_gradient(Tensor({6, 8}, DType::bf16), y, x, false); }, "weight_gradient"));
   CHECK(refused([&] { gemm::bias_gradient(Tensor({5}, DType::f32), y, false); }, "bias_gradient"));
-  CHECK(refused([&] { gemm::register_weights(Tensor({5}, DType::i32)); }, "register_weights"));
 }
 
 TEST_CASE("engine/gemm: ViT-B runs on the library's fast kernels") {
