@@ -198,8 +198,8 @@ struct Panels {
   memory as_memory;
 };
 
-// Weights are packed anew for every product: they change with every step, each copy is read once in it, and kept
-// copies of a ViT-B would take 850 MB.
+// Weights are packed anew for every product: they change with every step, each copy is read once in it, and
+// copies that are kept would take 850 MB for a ViT-B.
 Panels pack(const Tensor& w, bool transposed) {
   const int64_t k = w.dim(transposed ? 1 : 0), n = w.dim(transposed ? 0 : 1);
   const ProfileScope scope("pack weights", 2 * w.bytes());

@@ -56,8 +56,8 @@ int run_main(int argc, char** argv, const std::string& program, const std::vecto
 int dispatch(const std::vector<std::string>& arguments, const std::string& program,
              const std::vector<Command>& commands);
 
-// The YAML file that `given` names: a path, or a preset of recipes/<program>. Throws Error(config) with the known
-// names.
+// The YAML file that `given` names: a path, or a preset of recipes/<program>. Throws Error(config) with the
+// known names.
 std::string find_preset(const std::string& given, const std::string& program);
 
 void print_to_stdout(const std::string& text);

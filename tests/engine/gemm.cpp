@@ -1,4 +1,4 @@
-// The gemm door against loops in double, over odd and large shapes, both dtypes; 128 rows and more pack weights.
+// The gemm door against loops in double: odd and large shapes, both dtypes; 128 rows and more pack weights.
 #include "engine/gemm.h"
 
 #include <doctest/doctest.h>
