@@ -173,11 +173,11 @@ void multiply(const Product& p, const void* a, const void* b, const memory* pane
 
 // ---- packing weights
 
-// Fewer rows than this do not repay packing: it costs about as much as multiplying by 20 rows and saves a tenth.
+// Fewer rows do not repay packing: it costs about as much as multiplying by 20 rows, and saves a tenth.
 constexpr int64_t kLeastRowsToPack = 128;
 
-// True if oneDNN's favourite layout of a [k,n] right-hand side is the one that gemm_pack.h writes. It does not
-// depend on the number of rows.
+// True if oneDNN's favourite layout of a [k,n] right-hand side is the one that gemm_pack.h writes. It does
+// not depend on the number of rows.
 bool takes_panels(int64_t k, int64_t n, DType dtype) {
   static std::mutex mutex;
   static std::map<std::tuple<int64_t, int64_t, DType>, bool> known;
