@@ -1,4 +1,4 @@
-// recompute: keep a block's input, drop what the block saved, run it again in backward.
+// recompute: keep a branch's input, drop what the branch saved, run it again in backward.
 #pragma once
 
 #include <functional>
@@ -7,8 +7,10 @@
 
 namespace tessera {
 
-// y = f(x). f may read parameters;
-// it must compute the same numbers when called twice (randomness is addressed, so it does).
-Var recompute(const Var& x, std::function<Var(const Var&)> f);
+// y = last(x, f(x)). Backward runs f again and then only records `last`: its result is known to nobody then, so
+// that a matrix product at the end of a branch is not multiplied twice. f and last may read parameters; they must
+// compute the same numbers when called twice (randomness is addressed, so they do).
+Var recompute(const Var& x, std::function<Var(const Var& x)> f,
+              std::function<Var(const Var& x, const Var& fx)> last);
 
 }  // namespace tessera

@@ -15,6 +15,7 @@ namespace tessera {
 namespace {
 
 thread_local Tape* current_tape = nullptr;
+thread_local bool results_unread = false;
 std::atomic<uint64_t> next_serial{1};
 
 struct Slot {
@@ -274,6 +275,10 @@ std::string Tape::print() const {
   }
   return text;
 }
+
+ResultsUnread::ResultsUnread() { results_unread = true; }
+ResultsUnread::~ResultsUnread() { results_unread = false; }
+bool ResultsUnread::now() { return results_unread; }
 
 NoGrad::NoGrad() : outer_(current_tape) { current_tape = nullptr; }
 NoGrad::~NoGrad() { current_tape = outer_; }

@@ -94,6 +94,16 @@ class Tape {
   Tape* outer_ = nullptr;
 };
 
+// While alive, results on this thread are recorded but never read (autograd/recompute.h): an op may leave its
+// result unwritten.
+class ResultsUnread {
+ public:
+  ResultsUnread();
+  ~ResultsUnread();
+  ResultsUnread(const ResultsUnread&) = delete;
+  static bool now();
+};
+
 // While alive, nothing is recorded on this thread.
 class NoGrad {
  public:

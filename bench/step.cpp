@@ -17,8 +17,10 @@
 #include "engine/check.h"
 #include "engine/memory.h"
 #include "engine/parallel.h"
+#include "engine/roof.h"
 #include "recipes/mae/pretrain.h"
 #include "recipes/trainer/cli.h"
+#include "recipes/trainer/floor.h"
 #include "recipes/trainer/optimizer.h"
 #include "recipes/trainer/version.h"
 
@@ -27,9 +29,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kWarmUp = 2;         // steps: the pool, oneDNN's kernels and packed weights come to be
-constexpr double kFloorBytes = 28;     // of the optimiser per parameter: read and write three slabs, read one
-constexpr double kFloorBytesCopy = 2;  // and the bf16 copy
+constexpr int64_t kWarmUp = 2;  // steps: the pool, oneDNN's kernels and packed weights come to be
 
 int64_t minor_faults() {
   rusage r{};
@@ -93,22 +93,20 @@ json measure(const StepRow& row) {
   int64_t faults = 0, saved = 0;
   for (int64_t i = 0; i < kWarmUp + row.steps; ++i) {
     const int64_t before = minor_faults();
-    const double start = now(0);
+    const double start = roof::now(0);
     loss = train_step(recipe, optimizer, batch, {i, 0, 0, 0}, s.optim.clip_norm, saved);
     if (i < kWarmUp) continue;
-    seconds.push_back(now(0) - start);
+    seconds.push_back(roof::now(0) - start);
     faults = std::max(faults, minor_faults() - before);
-    peak = std::max(peak, multiply_peak(bf16, row.threads, 5));
+    peak = std::max(peak, roof::multiply_peak(bf16, row.threads, 5));
   }
   const memory::Usage used = memory::usage();
   const int64_t resident = peak_resident_bytes();  // before the memory roof's own buffer
-  rate = memory_peak(1 << 27, row.threads, 5).best();
+  rate = roof::memory_peak(roof::kLargestSet, row.threads, 5).best();
 
   const double pictures = static_cast<double>(s.train.batch);
-  const double flops = 6 * recipe.multiply_adds() * pictures;
-  const double bytes = static_cast<double>(recipe.params().trained_numel()) *
-                       (kFloorBytes + (bf16 ? kFloorBytesCopy : 0));
-  const double floor = flops / peak * 1e-9 + bytes / rate * 1e-9;
+  const Floor least = step_floor(recipe, s.train);
+  const double floor = least.seconds(peak, rate);
   const double typical = median(seconds), best = *std::min_element(seconds.begin(), seconds.end());
   json labels;
   for (const auto& [label, size] : used.peak_by_label) labels[label] = size;
@@ -120,7 +118,7 @@ json measure(const StepRow& row) {
           {"ms", typical * 1e3},
           {"ms_best", best * 1e3},
           {"images_per_second", pictures / typical},
-          {"gflop", flops * 1e-9},
+          {"gflop", least.flops * 1e-9},
           {"floor_ms", floor * 1e3},
           {"times_floor", typical / floor},
           {"times_floor_best", best / floor},

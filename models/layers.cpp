@@ -41,7 +41,7 @@ Var LayerNorm::operator()(const Var& x) const { return layer_norm(x, weight, bia
 Mlp::Mlp(Scope s, int64_t dim, int64_t hidden, WeightInit init)
     : fc1(s / "fc1", dim, hidden, weight_init(init, dim, hidden)),
       fc2(s / "fc2", hidden, dim, weight_init(init, hidden, dim)) {}
-Var Mlp::operator()(const Var& x) const { return fc2(gelu(fc1(x))); }
+Var Mlp::hidden(const Var& x) const { return gelu(fc1(x)); }
 
 SelfAttention::SelfAttention(Scope s, int64_t dim, int heads_, WeightInit init)
     : qkv(s / "qkv", dim, 3 * dim, weight_init(init, dim, 3 * dim)),
@@ -51,7 +51,7 @@ SelfAttention::SelfAttention(Scope s, int64_t dim, int heads_, WeightInit init)
   if (heads < 1 || dim % heads != 0)
     fail(ErrorKind::config, "model: width {} is not divisible by {} heads", dim, heads);
 }
-Var SelfAttention::operator()(const Var& x) const { return proj(attention(qkv(x), heads, scale)); }
+Var SelfAttention::mixed(const Var& x) const { return attention(qkv(x), heads, scale); }
 
 Block::Block(Scope s, int64_t index_, int64_t dim, int heads, double mlp_ratio, float eps, double drop_path_,
              WeightInit init)
@@ -66,15 +66,19 @@ Var Block::operator()(const Var& x, const Pass& pass) const {
   const auto keep = [&](int64_t branch) {
     return pass.drop_path && drop_path > 0 ? pass.drop_path(2 * index + branch, drop_path) : Tensor();
   };
-  const Var y = residual(x, attn(norm1(x)), keep(0));
-  return residual(y, mlp(norm2(y)), keep(1));
+  const auto branch = [&](const Var& in, auto inner, auto outer) {
+    return pass.recompute ? recompute(in, inner, outer) : outer(in, inner(in));
+  };
+  const Var y = branch(
+      x, [this](const Var& in) { return attn.mixed(norm1(in)); },
+      [this, k = keep(0)](const Var& in, const Var& mixed) { return residual(in, attn.proj(mixed), k); });
+  return branch(
+      y, [this](const Var& in) { return mlp.hidden(norm2(in)); },
+      [this, k = keep(1)](const Var& in, const Var& hidden) { return residual(in, mlp.fc2(hidden), k); });
 }
 
 Var run_blocks(const std::deque<Block>& blocks, Var x, const Pass& pass) {
-  for (const Block& block : blocks) {
-    x = pass.recompute ? recompute(x, [&block, pass](const Var& in) { return block(in, pass); })
-                       : block(x, pass);
-  }
+  for (const Block& block : blocks) x = block(x, pass);
   return x;
 }
 

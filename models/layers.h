@@ -21,7 +21,7 @@ struct Pass {
   // Per-sample factors [B] f32 of stochastic depth for branch `element` (2 * block + 0 for attention, + 1 for
   // MLP) at `rate`: 0, or 1/(1-rate). Empty: evaluation, every branch is kept as it is.
   std::function<Tensor(int64_t element, double rate)> drop_path;
-  bool recompute = false;  // keep each block's input only; run the block again in backward
+  bool recompute = false;  // keep each branch's input only; run the branch again in backward
 };
 
 struct Linear {
@@ -46,7 +46,8 @@ struct Mlp {
   Linear fc1, fc2;
 
   Mlp(Scope s, int64_t dim, int64_t hidden, WeightInit init);
-  Var operator()(const Var& x) const;
+  Var hidden(const Var& x) const;  // [..., dim] -> [..., hidden]
+  Var operator()(const Var& x) const { return fc2(hidden(x)); }
 };
 
 struct SelfAttention {
@@ -56,7 +57,8 @@ struct SelfAttention {
 
   // Throws Error(config) unless dim is divisible by heads.
   SelfAttention(Scope s, int64_t dim, int heads, WeightInit init);
-  Var operator()(const Var& x) const;  // x [B, N, dim]
+  Var mixed(const Var& x) const;  // x [B, N, dim] -> the heads' outputs side by side, before proj
+  Var operator()(const Var& x) const { return proj(mixed(x)); }
 };
 
 // x + DP(attn(norm1(x))), then x + DP(mlp(norm2(x))); x [B, N, dim] f32.
@@ -73,7 +75,7 @@ struct Block {
   Var operator()(const Var& x, const Pass& pass) const;
 };
 
-// Blocks one after the other, each recomputed in backward if the pass asks for it.
+// Blocks one after the other.
 Var run_blocks(const std::deque<Block>& blocks, Var x, const Pass& pass);
 
 // Convolution with kernel = stride = patch as a matrix product (spec vit.md section 3).
