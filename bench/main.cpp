@@ -7,6 +7,52 @@
 #include "engine/require.h"
 #include "recipes/trainer/version.h"
 
+namespace tessera {
+namespace {
+
+CLI::App* declare_ops(CLI::App& app, bench::OpsOptions& options) {
+  options.threads = threads();
+  CLI::App* ops = app.add_subcommand("ops", "every op at the sizes of real models");
+  ops->add_option("--filter", options.filter, "only ops whose name contains this");
+  ops->add_option("--threads", options.threads,
+                  "default: as many as OpenMP would use; 1 is timed in CPU time")
+      ->check(CLI::Range(1, 1024));
+  ops->add_option("--seconds", options.seconds, "spent on each row")->check(CLI::PositiveNumber);
+  ops->add_flag("--smoke", options.smoke, "each row once: does it run?");
+  ops->add_option("--json", options.json, "also write the figures to this file");
+  return ops;
+}
+
+CLI::App* declare_data(CLI::App& app, bench::DataOptions& pictures) {
+  CLI::App* data = app.add_subcommand("data", "pictures from files to what a model sees");
+  data->add_option("--files", pictures.files,
+                   "a folder of pictures, a folder of such folders, or a list; default: made-up photos");
+  data->add_option("--write", pictures.write, "keep the made-up photos in this folder")->excludes("--files");
+  data->add_option("--threads", pictures.threads, "workers of the loader")->check(CLI::Range(0, 1024));
+  data->add_option("--seconds", pictures.seconds, "spent on each row")->check(CLI::PositiveNumber);
+  data->add_option("--json", pictures.json, "also write the figures and the crops to this file");
+  return data;
+}
+
+// `row`: the preset's path in a process that measures one row.
+CLI::App* declare_step(CLI::App& app, bench::StepOptions& steps, std::string& row) {
+  steps.threads = {1, threads()};
+  CLI::App* step = app.add_subcommand("step", "whole training steps of MAE on synthetic pictures");
+  step->add_option("overrides", steps.overrides, "key=value, as for mae pretrain (train.recompute=true)");
+  step->add_option("--preset", steps.presets, "of recipes/mae")->delimiter(',');
+  step->add_option("--batch", steps.batches, "pictures of a step")->delimiter(',');
+  step->add_option("--precision", steps.precisions, "f32, bf16")->delimiter(',');
+  step->add_option("--threads", steps.threads)->delimiter(',')->check(CLI::Range(1, 1024));
+  step->add_option("--steps", steps.steps, "timed for a row, after two that are not")
+      ->check(CLI::Range(1, 1000));
+  step->add_option("--json", steps.json, "also write the figures to this file");
+  step->add_option("--row", row)->group("");
+  return step;
+}
+
+}  // namespace
+}  // namespace tessera
+
 int main(int argc, char** argv) {
   using namespace tessera;
   wait_passively(argv);
@@ -20,38 +66,12 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 1024));
 
   bench::OpsOptions options;
-  options.threads = threads();
-  CLI::App* ops = app.add_subcommand("ops", "every op at the sizes of real models");
-  ops->add_option("--filter", options.filter, "only ops whose name contains this");
-  ops->add_option("--threads", options.threads,
-                  "default: as many as OpenMP would use; 1 is timed in CPU time")
-      ->check(CLI::Range(1, 1024));
-  ops->add_option("--seconds", options.seconds, "spent on each row")->check(CLI::PositiveNumber);
-  ops->add_flag("--smoke", options.smoke, "each row once: does it run?");
-  ops->add_option("--json", options.json, "also write the figures to this file");
-
   bench::DataOptions pictures;
-  CLI::App* data = app.add_subcommand("data", "pictures from files to what a model sees");
-  data->add_option("--files", pictures.files,
-                   "a folder of pictures, a folder of such folders, or a list; default: made-up photos");
-  data->add_option("--write", pictures.write, "keep the made-up photos in this folder")->excludes("--files");
-  data->add_option("--threads", pictures.threads, "workers of the loader")->check(CLI::Range(0, 1024));
-  data->add_option("--seconds", pictures.seconds, "spent on each row")->check(CLI::PositiveNumber);
-  data->add_option("--json", pictures.json, "also write the figures and the crops to this file");
-
   bench::StepOptions steps;
-  steps.threads = {1, threads()};
-  std::string row;  // of this process: its preset's path
-  CLI::App* step = app.add_subcommand("step", "whole training steps of MAE on synthetic pictures");
-  step->add_option("overrides", steps.overrides, "key=value, as for mae pretrain (train.recompute=true)");
-  step->add_option("--preset", steps.presets, "of recipes/mae")->delimiter(',');
-  step->add_option("--batch", steps.batches, "pictures of a step")->delimiter(',');
-  step->add_option("--precision", steps.precisions, "f32, bf16")->delimiter(',');
-  step->add_option("--threads", steps.threads)->delimiter(',')->check(CLI::Range(1, 1024));
-  step->add_option("--steps", steps.steps, "timed for a row, after two that are not")
-      ->check(CLI::Range(1, 1000));
-  step->add_option("--json", steps.json, "also write the figures to this file");
-  step->add_option("--row", row)->group("");
+  std::string row;
+  const CLI::App* ops = declare_ops(app, options);
+  const CLI::App* data = declare_data(app, pictures);
+  declare_step(app, steps, row);
 
   try {
     app.parse(argc, argv);

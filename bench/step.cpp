@@ -22,6 +22,7 @@
 #include "recipes/trainer/cli.h"
 #include "recipes/trainer/floor.h"
 #include "recipes/trainer/optimizer.h"
+#include "recipes/trainer/trainer.h"
 #include "recipes/trainer/version.h"
 
 namespace tessera::bench {
@@ -82,7 +83,7 @@ double train_step(Recipe& recipe, Optimizer& optimizer, const Batch& batch, cons
 json measure(const StepRow& row) {
   MaeSettings s;
   load_config(s, row.preset, row.overrides);
-  set_threads(row.threads);
+  apply_threads(row.threads);
   MaePretrain recipe(s);
   Optimizer optimizer(recipe.params(), {s.optim.beta1, s.optim.beta2, s.optim.eps, s.optim.weight_decay});
   const Batch batch = noise_batch(s.data, s.train.batch);

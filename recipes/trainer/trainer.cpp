@@ -118,7 +118,6 @@ class Run {
   std::optional<double> step(int64_t i) {
     const ProfiledStep profiled(profile_ && i > start_);  // the first step warms up
     fault::at("step", i + 1);
-    const memory::LabelScope label("activations");
     recipe_.params().begin_gradients();
     double loss = 0;
     for (int64_t micro = 0; micro < plan_.accumulate; ++micro) {

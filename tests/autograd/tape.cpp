@@ -9,6 +9,7 @@
 #include "autograd/param.h"
 #include "autograd/recompute.h"
 #include "engine/copy.h"
+#include "engine/profile.h"
 #include "ops/add/add.h"
 #include "ops/gelu/gelu.h"
 #include "ops/layer_norm/layer_norm.h"
