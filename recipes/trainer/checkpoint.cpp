@@ -2,7 +2,6 @@
 // verifies.
 #include "recipes/trainer/checkpoint.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +11,8 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <thread>
 
 #include "engine/check.h"
 #include "engine/fault.h"
@@ -123,17 +124,27 @@ void write_folder(Disk& disk, const std::string& folder, const Checkpoint& conte
 }
 
 // Nothing that goes wrong while tidying up may hide the error, or undo the success, that came before.
-template <class F> void tidy(F&& f) {
+// Returns whether all went well.
+template <class F> bool tidy(F&& f) {
   try {
     f();
+    return true;
   } catch (const Error& e) {
     log::warning(e.what());
+    return false;
   }
 }
 
-// Deletes step folders beyond the newest `keep` up to `step`, and what killed saves have left behind.
+// Removes what killed or failed saves have left behind.
+void remove_leftovers(Disk& disk, const std::string& folder) {
+  for (const Disk::Entry& e : disk.list(folder)) {
+    if (e.name.starts_with(".tmp-") || e.name.starts_with(".old-")) remove_tree(disk, folder + "/" + e.name);
+  }
+}
+
+// Deletes step folders beyond the newest `keep` up to `step`, and leftovers.
 // A folder is renamed first, so that half of one never looks like a checkpoint.
-void delete_old(Disk& disk, const std::string& folder, int64_t step, int keep, const std::string& nonce) {
+void delete_old(Disk& disk, const std::string& folder, int64_t step, int keep) {
   std::vector<int64_t> steps;
   for (const Disk::Entry& e : disk.list(folder)) {
     const int64_t s = step_of(e.name);
@@ -141,16 +152,23 @@ void delete_old(Disk& disk, const std::string& folder, int64_t step, int keep, c
   }
   std::sort(steps.rbegin(), steps.rend());
   for (size_t i = static_cast<size_t>(keep); i < steps.size(); ++i) {
-    disk.rename(fmt::format("{}/step-{}", folder, steps[i]),
-                fmt::format("{}/.old-{}-{}", folder, steps[i], nonce));
+    disk.rename(fmt::format("{}/step-{}", folder, steps[i]), fmt::format("{}/.old-{}", folder, steps[i]));
   }
-  for (const Disk::Entry& e : disk.list(folder)) {
-    if (e.name.starts_with(".tmp-") || e.name.starts_with(".old-")) remove_tree(disk, folder + "/" + e.name);
-  }
+  remove_leftovers(disk, folder);
 }
 
-std::string make_nonce() {
-  return fmt::format("{:x}-{:x}", getpid(), std::chrono::steady_clock::now().time_since_epoch().count());
+// Throws unless the disk has room for `content` beside what is there: running into its end would take the log
+// and the pictures along.
+void check_room(Disk& disk, const std::string& folder, const std::string& name, const Checkpoint& content) {
+  constexpr int64_t kMargin = 16 << 20;  // headers, the manifest, and the run's other files
+  int64_t needed = kMargin;
+  for (const SafeTensors* part : {&content.model, &content.optimizer}) {
+    for (const auto& [tensor_name, t] : part->tensors) needed += t.bytes();
+  }
+  const int64_t room = disk.free_bytes(folder);
+  if (room >= needed) return;
+  fail(ErrorKind::io, "cannot write {}/{}: it needs {} MB and {} MB are free; make room on the disk", folder,
+       name, (needed + 999'999) / 1'000'000, room / 1'000'000);
 }
 
 // Writes `content` as folder/name by way of a temporary folder.
@@ -159,7 +177,9 @@ void commit(Disk& disk, const std::string& folder, const std::string& name, cons
   const std::string temporary = fmt::format("{}/.tmp-{}-{}", folder, content.info.step, nonce);
   const std::string target = folder + "/" + name;
   try {
-    disk.make_directory(folder);
+    make_lasting_directory(disk, folder);
+    tidy([&] { remove_leftovers(disk, folder); });
+    check_room(disk, folder, name, content);
     write_folder(disk, temporary, content);
     fault::at("save.before_rename");
     // A folder of this name is damaged, or of a run that went back; earlier generations cover the gap.
@@ -174,17 +194,30 @@ void commit(Disk& disk, const std::string& folder, const std::string& name, cons
   }
 }
 
-// ---- reading
-
-struct OpenFile {
-  int fd;
-  explicit OpenFile(const std::string& path) : fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-    if (fd < 0) fail(ErrorKind::checkpoint, "{}: {}", path, std::strerror(errno));
+// commit(), again when the disk refuses: much that ails a disk, above all a network's, passes.
+void commit_patiently(Disk& disk, const std::string& folder, const std::string& name,
+                      const Checkpoint& content) {
+  constexpr std::chrono::milliseconds kWaits[] = {std::chrono::milliseconds(10),
+                                                  std::chrono::milliseconds(500)};
+  constexpr size_t kTries = std::size(kWaits) + 1;
+  const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
+  for (size_t i = 1;; ++i) {
+    try {
+      return commit(disk, folder, name, content, fmt::format("{:x}-{:x}-{}", getpid(), now, i));
+    } catch (const Error& e) {
+      if (e.kind() != ErrorKind::io) throw;
+      if (i == kTries) {
+        fail(ErrorKind::io,
+             "{}/{} is not saved, after {} tries: {}. Earlier checkpoints stand: then --resume", folder, name,
+             kTries, e.what());
+      }
+      log::warning(fmt::format("{}/{}: try {} of {}: {}", folder, name, i, kTries, e.what()));
+    }
+    std::this_thread::sleep_for(kWaits[i - 1]);
   }
-  ~OpenFile() { ::close(fd); }
-  OpenFile(const OpenFile&) = delete;
-  OpenFile& operator=(const OpenFile&) = delete;
-};
+}
+
+// ---- reading
 
 std::string name_of(const ManifestPart& part) {
   return part.name.empty() ? "the header" : fmt::format("tensor \"{}\"", part.name);
@@ -204,96 +237,51 @@ const ManifestFile& entry_of(const Manifest& manifest, const std::string& folder
   fail(ErrorKind::checkpoint, "{}: the manifest lists no {}", folder, name);
 }
 
-// Reads every byte of the file and compares each part with its sum.
-void verify_file(const std::string& folder, const ManifestFile& entry) {
-  const std::string path = folder + "/" + entry.name;
-  const OpenFile file(path);
+// The header's bytes as they lie in the file, whose length must be the manifest's.
+std::string read_header(const std::string& path, const ManifestFile& entry) {
   struct stat status {};
-  if (::fstat(file.fd, &status) != 0) fail(ErrorKind::io, "cannot stat {}: {}", path, std::strerror(errno));
+  if (::stat(path.c_str(), &status) != 0) fail(ErrorKind::checkpoint, "{}: {}", path, std::strerror(errno));
   const auto size = static_cast<uint64_t>(status.st_size);
-  if (size > entry.bytes())
+  if (size > entry.bytes() || entry.parts.empty())
     fail(ErrorKind::checkpoint, "{}: has {} bytes, the manifest says {}", path, size, entry.bytes());
-
-  Checksum whole;
-  std::vector<char> buffer(1 << 20);
+  uint64_t end = 0;
   for (const ManifestPart& part : entry.parts) {
-    Checksum sum;
-    for (uint64_t left = part.bytes; left > 0;) {
-      const ssize_t got = ::read(file.fd, buffer.data(), std::min<uint64_t>(left, buffer.size()));
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) fail(ErrorKind::io, "cannot read {}: {}", path, std::strerror(errno));
-      if (got == 0) fail(ErrorKind::checkpoint, "{}: ends inside {}", path, name_of(part));
-      sum.add(buffer.data(), static_cast<size_t>(got));
-      whole.add(buffer.data(), static_cast<size_t>(got));
-      left -= static_cast<uint64_t>(got);
-    }
-    if (sum.sum() != part.sum)
-      fail(ErrorKind::checkpoint, "{}: {} does not match its checksum", path, name_of(part));
+    end += part.bytes;
+    if (size < end) fail(ErrorKind::checkpoint, "{}: ends inside {}", path, name_of(part));
   }
-  if (whole.sum() != entry.sum) fail(ErrorKind::checkpoint, "{}: does not match its checksum", path);
+  std::string header(entry.parts[0].bytes, '\0');
+  std::ifstream file(path, std::ios::binary);
+  if (!file.read(header.data(), static_cast<std::streamsize>(header.size())))
+    fail(ErrorKind::io, "cannot read {}: {}", path, std::strerror(errno));
+  return header;
 }
 
-Manifest verify(const std::string& folder) {
-  Manifest manifest = manifest_of(folder);
-  for (const ManifestFile& f : manifest.files) verify_file(folder, f);
-  return manifest;
-}
-
-// The tensors of a verified file; summed once more, as they now lie in memory.
+// The tensors of a file. It is read once, and each part summed as it then lies in memory; the parts leave no
+// gap, so their sums say all that the sum of the whole file would.
 SafeTensors load_file(const std::string& folder, const ManifestFile& entry) {
-  SafeTensors content = load_safetensors(folder + "/" + entry.name);
+  const std::string path = folder + "/" + entry.name;
+  const auto damaged = [&](const std::string& what) {
+    fail(ErrorKind::checkpoint, "{}: {} does not match its checksum", path, what);
+  };
+  const std::string header = read_header(path, entry);
+  if (checksum(header.data(), header.size()) != entry.parts[0].sum) damaged("the header");
+  SafeTensors content = load_safetensors(path);
   size_t part = 1;
   for (const auto& [name, t] : content.tensors) {
     if (t.bytes() == 0) continue;
     if (part >= entry.parts.size() || entry.parts[part].name != name ||
         entry.parts[part].sum != checksum(t.raw(), static_cast<size_t>(t.bytes()))) {
-      fail(ErrorKind::checkpoint, "{}/{}: tensor \"{}\" changed while it was read", folder, entry.name, name);
+      damaged(fmt::format("tensor \"{}\"", name));
     }
     ++part;
   }
+  if (part != entry.parts.size()) damaged(name_of(entry.parts[part]));
   return content;
 }
 
-}  // namespace
-
-std::string save_checkpoint(const std::string& run, const Checkpoint& content, int keep, Disk& disk) {
-  if (keep < 2) fail(ErrorKind::config, "checkpoint: keep is {}; at least 2 generations are kept", keep);
-  TS_CHECK(content.info.step >= 0, "checkpoint: step is {}", content.info.step);
-  fault::at("save.begin");
-  const std::string nonce = make_nonce();
-  const std::string folder = checkpoints_of(run);
-  Checkpoint stamped = content;  // handles only: tensors are shared
-  if (stamped.info.code.empty()) stamped.info.code = code_version();
-
-  const std::string problem = unsound(content);
-  if (!problem.empty()) {
-    const std::string name = fmt::format("crash-{}", content.info.step);
-    commit(disk, folder, name, stamped, nonce);
-    fail(ErrorKind::non_finite,
-         "step {}: {}; the state is in {}/{} for inspection, earlier checkpoints are untouched",
-         content.info.step, problem, folder, name);
-  }
-  const std::string name = fmt::format("step-{}", content.info.step);
-  commit(disk, folder, name, stamped, nonce);
-  fault::at("save.before_delete");
-  tidy([&] { delete_old(disk, folder, content.info.step, keep, nonce); });
-  fault::at("save.end");
-  return folder + "/" + name;
-}
-
-void clear_leftovers(const std::string& run, int64_t step, int keep, Disk& disk) {
-  tidy([&] { delete_old(disk, checkpoints_of(run), step, keep, make_nonce()); });
-}
-
-Checkpoint load_checkpoint(const std::string& step_folder) {
-  const Manifest manifest = verify(step_folder);
-  return {manifest.info, load_file(step_folder, entry_of(manifest, step_folder, kModelFile)),
-          load_file(step_folder, entry_of(manifest, step_folder, kOptimizerFile))};
-}
-
-CheckpointInfo read_checkpoint_info(const std::string& step_folder) { return manifest_of(step_folder).info; }
-
-std::string find_latest(const std::string& run) {
+// Calls load(folder) for the newest step folder, and for the one before when that is damaged, until one
+// loads. Returns its folder, or "" when there are none.
+template <class F> std::string load_newest(const std::string& run, F&& load) {
   const std::string folder = checkpoints_of(run);
   std::vector<int64_t> steps;
   for (const Disk::Entry& e : real_disk().list(folder)) {
@@ -303,15 +291,61 @@ std::string find_latest(const std::string& run) {
   for (int64_t step : steps) {
     const std::string candidate = fmt::format("{}/step-{}", folder, step);
     try {
-      verify(candidate);
+      load(candidate);
       return candidate;
+    } catch (const UnknownFormat&) {
+      throw;
     } catch (const Error& e) {
+      if (e.kind() != ErrorKind::checkpoint && e.kind() != ErrorKind::io) throw;
       log::warning(fmt::format("{}; trying the checkpoint before it", e.what()));
     }
   }
   if (steps.empty()) return "";
   fail(ErrorKind::checkpoint, "{}: none of its {} checkpoints verifies", folder, steps.size());
 }
+
+}  // namespace
+
+std::string save_checkpoint(const std::string& run, const Checkpoint& content, int keep, Disk& disk) {
+  if (keep < 2) fail(ErrorKind::config, "checkpoint: keep is {}; at least 2 generations are kept", keep);
+  TS_CHECK(content.info.step >= 0, "checkpoint: step is {}", content.info.step);
+  fault::at("save.begin");
+  const std::string folder = checkpoints_of(run);
+  Checkpoint stamped = content;  // handles only: tensors are shared
+  if (stamped.info.code.empty()) stamped.info.code = code_version();
+
+  const std::string problem = unsound(content);
+  if (!problem.empty()) {
+    const std::string name = fmt::format("crash-{}", content.info.step);
+    const bool kept = tidy([&] { commit_patiently(disk, folder, name, stamped); });
+    fail(ErrorKind::non_finite, "step {}: {}; {}earlier checkpoints are untouched", content.info.step,
+         problem, kept ? fmt::format("the state is in {}/{} for inspection, ", folder, name) : "");
+  }
+  const std::string name = fmt::format("step-{}", content.info.step);
+  commit_patiently(disk, folder, name, stamped);
+  fault::at("save.before_delete");
+  tidy([&] { delete_old(disk, folder, content.info.step, keep); });
+  fault::at("save.end");
+  return folder + "/" + name;
+}
+
+void clear_leftovers(const std::string& run, int64_t step, int keep, Disk& disk) {
+  tidy([&] { delete_old(disk, checkpoints_of(run), step, keep); });
+}
+
+Checkpoint load_checkpoint(const std::string& step_folder) {
+  const Manifest manifest = manifest_of(step_folder);
+  return {manifest.info, load_file(step_folder, entry_of(manifest, step_folder, kModelFile)),
+          load_file(step_folder, entry_of(manifest, step_folder, kOptimizerFile))};
+}
+
+LatestCheckpoint load_latest(const std::string& run) {
+  LatestCheckpoint latest;
+  latest.folder = load_newest(run, [&](const std::string& f) { latest.content = load_checkpoint(f); });
+  return latest;
+}
+
+CheckpointInfo read_checkpoint_info(const std::string& step_folder) { return manifest_of(step_folder).info; }
 
 Weights load_weights(const std::string& path) {
   std::error_code error;
@@ -326,17 +360,18 @@ Weights load_weights(const std::string& path) {
     w.info = info_from_metadata(w.model.metadata, path);
     return w;
   }
-  std::string folder = path;
-  if (!fs::exists(path + "/" + kManifestFile)) {
-    folder = find_latest(path);
-    if (folder.empty())
-      fail(ErrorKind::checkpoint,
-           "{} holds no checkpoint; give a run folder, a step folder or a .safetensors file", path);
+  Weights w;
+  const auto load = [&](const std::string& folder) {
+    const Manifest manifest = manifest_of(folder);
+    w = {folder, manifest.info, load_file(folder, entry_of(manifest, folder, kModelFile))};
+  };
+  if (fs::exists(path + "/" + kManifestFile)) {
+    load(path);
+  } else if (load_newest(path, load).empty()) {
+    fail(ErrorKind::checkpoint,
+         "{} holds no checkpoint; give a run folder, a step folder or a .safetensors file", path);
   }
-  const Manifest manifest = manifest_of(folder);
-  const ManifestFile& entry = entry_of(manifest, folder, kModelFile);
-  verify_file(folder, entry);
-  return {folder, manifest.info, load_file(folder, entry)};
+  return w;
 }
 
 }  // namespace tessera

@@ -36,9 +36,10 @@ struct Checkpoint {
 };
 
 // Writes RUN/checkpoints/step-N and then deletes the oldest beyond `keep` (>= 2). Returns the folder.
-// A killed save leaves the earlier generations whole. Throws Error(io) when the disk refuses (its temporary
-// folder is removed), Error(non_finite) naming the tensor when the state has NaN or infinity: it then lies in
-// checkpoints/crash-N.
+// A kill or a power cut leaves the earlier generations whole; once this returns, the new one outlasts both.
+// A disk that refuses, or has too little room, is tried three times within a second, with a warning for each
+// (temporary folders are removed); then throws Error(io). Throws Error(non_finite) naming the tensor when the
+// state has NaN or infinity: it then lies in checkpoints/crash-N.
 std::string save_checkpoint(const std::string& run, const Checkpoint& content, int keep,
                             Disk& disk = real_disk());
 
@@ -46,15 +47,19 @@ std::string save_checkpoint(const std::string& run, const Checkpoint& content, i
 // beyond `keep` up to `step`. For a resumed run. A disk that refuses costs a warning.
 void clear_leftovers(const std::string& run, int64_t step, int keep, Disk& disk = real_disk());
 
-// Verifies every sum before returning. Throws Error(checkpoint) naming the file and the tensor.
+// Verifies every byte before returning. Throws Error(checkpoint) naming the file and the tensor.
 Checkpoint load_checkpoint(const std::string& step_folder);
 
 // The manifest alone, its own sum verified, without the tensors.
 CheckpointInfo read_checkpoint_info(const std::string& step_folder);
 
-// The newest step folder of a run that verifies; "" when there is none yet. Warns about each newer one that
-// does not. Throws Error(checkpoint) when there are checkpoints and none verifies.
-std::string find_latest(const std::string& run);
+struct LatestCheckpoint {
+  std::string folder;  // "" when the run has none yet
+  Checkpoint content;
+};
+// The newest checkpoint of a run that verifies. Warns about each newer one that does not. Throws
+// Error(checkpoint) when there are checkpoints and none verifies, or the newest is of an unknown format.
+LatestCheckpoint load_latest(const std::string& run);
 
 struct Weights {
   std::string path;     // what was read
@@ -62,6 +67,7 @@ struct Weights {
   SafeTensors model;
 };
 // Weights alone (--init-from): from a run folder (its latest), a step folder, or a bare .safetensors file.
+// Verified and refused as above; a bare file has no sums.
 Weights load_weights(const std::string& path);
 
 }  // namespace tessera

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,7 +25,8 @@ const char* remedy(int error) {
     case EACCES:
     case EPERM:
     case EROFS: return "; check the permissions";
-    case EIO: return "; the disk reports an error";
+    case EFBIG: return "; a limit on file sizes is set (ulimit -f)";
+    case EIO: return "; the disk reports an error: see the system's log, or move the run to another disk";
     case ENOTDIR: return "; a part of the path is a file";
     default: return "";
   }
@@ -55,10 +57,13 @@ class RealFile : public Disk::File {
   RealFile& operator=(const RealFile&) = delete;
 
   void write(const void* data, size_t size) override {
-    const fault::Action asked = fault::at("write");
-    if (asked == fault::Action::none) return put(data, size);
-    if (asked == fault::Action::short_write) put(data, size / 2);
-    errno = asked == fault::Action::eio ? EIO : ENOSPC;
+    const off_t before = ::lseek(fd_, 0, SEEK_END);  // a file is only ever written at its end
+    if (before >= 0 && put(data, size)) return;
+    const int error = errno;
+    // Should this fail too, nothing better can be done; a resumed run drops torn lines.
+    if (before >= 0) [[maybe_unused]]
+      const int cut = ::ftruncate(fd_, before);
+    errno = error;
     refuse("write", path_);
   }
   void sync() override {
@@ -66,15 +71,22 @@ class RealFile : public Disk::File {
   }
 
  private:
-  void put(const void* data, size_t size) {
+  // False: errno says why.
+  bool put(const void* data, size_t size) {
+    const fault::Action asked = fault::at("write");
+    if (asked == fault::Action::eio) return errno = EIO, false;
+    if (asked == fault::Action::enospc) return errno = ENOSPC, false;
+    if (asked == fault::Action::short_write) size /= 2;
     const auto* at = static_cast<const char*>(data);
     while (size > 0) {
       const ssize_t n = ::write(fd_, at, size);
       if (n < 0 && errno == EINTR) continue;
-      if (n < 0) refuse("write", path_);
+      if (n < 0) return false;
       at += n;
       size -= static_cast<size_t>(n);
     }
+    if (asked == fault::Action::short_write) return errno = ENOSPC, false;
+    return true;
   }
 
   std::string path_;
@@ -128,6 +140,11 @@ class RealDisk : public Disk {
     std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.name < b.name; });
     return entries;
   }
+  int64_t free_bytes(const std::string& path) override {
+    struct statvfs s {};
+    if (::statvfs(path.c_str(), &s) != 0 || s.f_blocks == 0) return INT64_MAX;
+    return static_cast<int64_t>(s.f_bavail * s.f_frsize);
+  }
 };
 
 }  // namespace
@@ -135,6 +152,15 @@ class RealDisk : public Disk {
 Disk& real_disk() {
   static RealDisk disk;
   return disk;
+}
+
+void make_lasting_directory(Disk& disk, const std::string& path) {
+  const std::filesystem::path folder(path);
+  if (path.empty() || std::filesystem::is_directory(folder)) return;
+  const std::string parent = folder.parent_path().string();
+  make_lasting_directory(disk, parent);
+  disk.make_directory(path);
+  disk.sync_directory(parent.empty() ? "." : parent);
 }
 
 void remove_tree(Disk& disk, const std::string& path) {
@@ -150,12 +176,18 @@ void remove_tree(Disk& disk, const std::string& path) {
 
 void replace_file(Disk& disk, const std::string& path, std::string_view text) {
   const std::string temporary = path + ".tmp";
-  {
+  try {
     const auto file = disk.create(temporary);
     file->write(text.data(), text.size());
     file->sync();
+    disk.rename(temporary, path);
+  } catch (const Error&) {
+    try {
+      disk.remove(temporary);
+    } catch (const Error&) {  // the first error says more
+    }
+    throw;
   }
-  disk.rename(temporary, path);
   const std::string folder = std::filesystem::path(path).parent_path().string();
   disk.sync_directory(folder.empty() ? "." : folder);
 }

@@ -69,9 +69,10 @@ CheckpointInfo info_from_json(const Json& j, const std::string& path) {
 void check_format(const Json& j, const std::string& path) {
   const uint64_t format = count(j, UINT64_MAX, path);
   if (format != kFormat) {
-    fail(ErrorKind::checkpoint,
-         "{}: format {} is unknown to this build, which reads format {}; use a newer build", path, format,
-         kFormat);
+    throw UnknownFormat(
+        ErrorKind::checkpoint,
+        fmt::format("{}: format {} is unknown to this build, which reads format {}; use a newer build", path,
+                    format, kFormat));
   }
 }
 

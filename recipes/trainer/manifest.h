@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/require.h"
 #include "recipes/trainer/checkpoint.h"
 
 struct XXH3_state_s;  // of xxhash.h, which stays in manifest.cpp
@@ -34,7 +35,13 @@ struct Manifest {
 
 // The text carries a sum of itself in its first line.
 std::string write_manifest(const Manifest& manifest);
-// Throws Error(checkpoint) naming `path` when the text is damaged, incomplete, or of a newer format.
+// A sound checkpoint of a format this build does not know: no reason to fall back to an older one.
+class UnknownFormat : public Error {
+ public:
+  using Error::Error;
+};
+// Throws Error(checkpoint) naming `path` when the text is damaged or incomplete, UnknownFormat when it is of
+// another format.
 Manifest read_manifest(const std::string& text, const std::string& path);
 
 // The same facts as strings, for the metadata of model.safetensors, and back. A file without them gives an

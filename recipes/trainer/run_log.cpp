@@ -46,54 +46,74 @@ template <class F> void keep_lines(Disk& disk, const std::string& path, F&& keep
   if (kept.size() != text.size()) replace_file(disk, path, kept);
 }
 
+// Lines that could not be written wait for the next one, up to this many bytes.
+constexpr size_t kMaxWaiting = 1 << 20;
+
 template <class F> void or_warn(F&& f) {
   try {
     f();
   } catch (const Error& e) {
-    log::warn_once("run_log", fmt::format("{}; training goes on without this log", e.what()));
+    log::warn_once("run_log", fmt::format("{}; training goes on, and the log is tried again", e.what()));
   }
-}
-
-void write_line(Disk::File* file, const std::string& line) {
-  if (file) or_warn([&] { file->write(line.data(), line.size()); });
 }
 
 }  // namespace
 
-RunLog::RunLog(const std::string& run, int64_t resumed_step, Disk& disk) {
-  const std::string steps = run + "/log.jsonl", bad = run + "/bad_samples.jsonl";
+void RunLog::LineFile::write(Disk& disk, const std::string& line) {
+  if (waiting.size() < kMaxWaiting) waiting += line;
   or_warn([&] {
-    keep_lines(disk, steps, [&](const Json& line) {
+    if (file == nullptr) file = open(disk);
+    if (waiting.empty()) return;
+    file->write(waiting.data(), waiting.size());
+    waiting.clear();
+  });
+}
+
+RunLog::RunLog(const std::string& run, int64_t resumed_step, Disk& disk) : disk_(disk) {
+  steps_.open = [path = run + "/log.jsonl", resumed_step](Disk& d) {
+    keep_lines(d, path, [&](const Json& line) {
       const auto step = line.find("step");
       return step != line.end() && step->is_number_integer() && *step <= resumed_step;
     });
-    steps_ = disk.append(steps);
-  });
-  or_warn([&] {
-    keep_lines(disk, bad, [&](const Json& line) {
+    return d.append(path);
+  };
+  bad_.open = [this, path = run + "/bad_samples.jsonl"](Disk& d) {
+    std::set<int64_t> in_file;  // not listed_, which a first try may have filled
+    keep_lines(d, path, [&](const Json& line) {
       const auto index = line.find("index");
       return index != line.end() && index->is_number_integer() &&
-             listed_.insert(index->get<int64_t>()).second;
+             in_file.insert(index->get<int64_t>()).second;
     });
-    bad_ = disk.append(bad);
-  });
+    auto file = d.append(path);
+    listed_.merge(in_file);
+    return file;
+  };
+  steps_.write(disk_, "");
+  bad_.write(disk_, "");
+}
+
+RunLog::~RunLog() {
+  for (LineFile* lines : {&steps_, &bad_}) {
+    if (!lines->waiting.empty()) lines->write(disk_, "");
+  }
 }
 
 void RunLog::step(int64_t step, const NamedValues& values, const NamedValues& time) {
   std::string line = fmt::format("{{\"step\":{}", step);
   if (!values.empty()) line += "," + members(values);
   if (!time.empty()) line += ",\"time\":{" + members(time) + "}";
-  write_line(steps_.get(), line + "}\n");
+  steps_.write(disk_, line + "}\n");
 }
 
 void RunLog::sync() {
-  for (Disk::File* file : {steps_.get(), bad_.get()}) {
-    if (file) or_warn([&] { file->sync(); });
+  for (LineFile* lines : {&steps_, &bad_}) {
+    lines->write(disk_, "");
+    if (lines->file) or_warn([&] { lines->file->sync(); });
   }
 }
 
 void RunLog::bad_sample(int64_t index, const std::string& line) {
-  if (listed_.insert(index).second) write_line(bad_.get(), line + "\n");
+  if (listed_.insert(index).second) bad_.write(disk_, line + "\n");
 }
 
 }  // namespace tessera

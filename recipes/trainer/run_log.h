@@ -1,8 +1,9 @@
 // The run's JSON lines: log.jsonl, one line per logged step, and bad_samples.jsonl, one line per broken
-// sample. A disk that refuses costs the log, not the run: one warning.
+// sample. A disk that refuses does not stop the run: one warning; its lines are written with a later one.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -21,6 +22,10 @@ class RunLog {
   // rest dropped: the log of a resumed run equals that of an unbroken one. A run that starts afresh says 0.
   RunLog(const std::string& run, int64_t resumed_step, Disk& disk = real_disk());
 
+  ~RunLog();  // lines still waiting are tried once more
+  RunLog(const RunLog&) = delete;
+  RunLog& operator=(const RunLog&) = delete;
+
   // {"step":7,"loss":0.9,...,"time":{"img/s":310,...}}: `time` takes what depends on the clock and the
   // machine. Values print shortest and exactly; NaN and infinities as strings.
   void step(int64_t step, const NamedValues& values, const NamedValues& time = {});
@@ -31,7 +36,14 @@ class RunLog {
   void bad_sample(int64_t index, const std::string& line);
 
  private:
-  std::unique_ptr<Disk::File> steps_, bad_;  // null where the disk refused
+  struct LineFile {
+    std::function<std::unique_ptr<Disk::File>(Disk&)> open;
+    std::unique_ptr<Disk::File> file;  // null until the disk lets it be opened
+    std::string waiting;               // lines not yet written
+    void write(Disk& disk, const std::string& line);
+  };
+  Disk& disk_;
+  LineFile steps_, bad_;
   std::set<int64_t> listed_;
 };
 

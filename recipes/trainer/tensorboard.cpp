@@ -77,37 +77,50 @@ uint32_t crc32c(std::string_view data) {
   return ~c;
 }
 
-EventWriter::EventWriter(const std::string& run, int64_t resumed_step, Disk& disk) {
-  bool continues = resumed_step > 0;
-  try {
+EventWriter::EventWriter(const std::string& run, int64_t resumed_step, Disk& disk)
+    : disk_(disk), run_(run), resumed_step_(resumed_step) {
+  write_event(0, "");
+}
+
+// Opens the file and writes what stands first in it.
+void EventWriter::begin() {
+  if (path_.empty()) {
     // Readers take the files in the order of their names: a restart within a second, or after the clock was
     // set back, must still come last.
-    const int64_t before = latest_second(disk, run);
+    const int64_t before = latest_second(disk_, run_);
     const int64_t second = std::max<int64_t>(std::time(nullptr), before + 1);
-    continues = continues || before > 0;
-    file_ = disk.append(fmt::format("{}/{}{}.{}", run, kPrefix, second, getpid()));
-  } catch (const Error& e) {
-    log::warn_once("tensorboard", fmt::format("{}; training goes on without TensorBoard", e.what()));
-    return;
+    continues_ = resumed_step_ > 0 || before > 0;
+    path_ = fmt::format("{}/{}{}.{}", run_, kPrefix, second, getpid());
   }
-  write_event(0, bytes(Event::file_version, "brain.Event:2"));
-  if (continues) {
-    write_event(resumed_step + 1, bytes(Event::session_log, integer(SessionLog::status, kSessionStart)));
+  file_ = disk_.append(path_);
+  try {
+    write_record(0, bytes(Event::file_version, "brain.Event:2"));
+    if (continues_) {
+      write_record(resumed_step_ + 1, bytes(Event::session_log, integer(SessionLog::status, kSessionStart)));
+    }
+  } catch (const Error&) {
+    file_.reset();  // to begin again
+    throw;
   }
 }
 
-void EventWriter::write_event(int64_t step, std::string_view body) {
-  if (!file_) return;
+// A record that could not be written leaves nothing behind (disk.h), so the next one may follow.
+void EventWriter::write_record(int64_t step, std::string_view body) {
   std::string event = key(Event::wall_time, 1) + raw(now());
   if (step != 0) event += integer(Event::event_step, step);
   event += body;
   const std::string length = raw(uint64_t{event.size()});
   const std::string record = length + raw(masked_crc(length)) + event + raw(masked_crc(event));
+  file_->write(record.data(), record.size());
+}
+
+// An empty body only begins the file.
+void EventWriter::write_event(int64_t step, std::string_view body) {
   try {
-    file_->write(record.data(), record.size());
+    if (!file_) begin();
+    if (!body.empty()) write_record(step, body);
   } catch (const Error& e) {
-    log::warn_once("tensorboard", fmt::format("{}; training goes on without TensorBoard", e.what()));
-    file_.reset();  // a torn record hides what follows it
+    log::warn_once("tensorboard", fmt::format("{}; training goes on, TensorBoard misses this", e.what()));
   }
 }
 

@@ -1,5 +1,5 @@
 // TensorBoard event files, written by hand: TFRecord framing (length, masked CRC-32C) around protobuf Event
-// messages. A disk that refuses costs the pictures, not the run: one warning.
+// messages. A disk that refuses costs the events of that moment, not the run: one warning.
 #pragma once
 
 #include <cstdint>
@@ -23,9 +23,15 @@ class EventWriter {
              std::string_view png);
 
  private:
+  void begin();
   void write_event(int64_t step, std::string_view body);
+  void write_record(int64_t step, std::string_view body);
 
-  std::unique_ptr<Disk::File> file_;
+  Disk& disk_;
+  std::string run_, path_;  // of the file; empty until it is first opened
+  int64_t resumed_step_;
+  bool continues_ = false;            // there are earlier files
+  std::unique_ptr<Disk::File> file_;  // null until the disk lets it be opened and begun
 };
 
 uint32_t crc32c(std::string_view bytes);

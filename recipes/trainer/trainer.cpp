@@ -84,12 +84,12 @@ class Run {
         optimizer_(recipe.params(), {t.optim.beta1, t.optim.beta2, t.optim.eps, t.optim.weight_decay}) {
     fault::at("startup");
     loader_ = std::make_unique<Loader>(std::move(data), loader_options());
-    // What is wrong with the input is found before --overwrite has cost an earlier run.
-    const std::string latest = call.existing == Existing::resume ? find_latest(folder_) : "";
-    if (latest.empty() && !call.init_from.empty())
+    // What is wrong with the input is found before --overwrite has cost an earlier run, or a folder is made.
+    check_run_folder(folder_, call.existing, t.config);
+    if (call.existing == Existing::resume) resume();
+    if (start_ == 0 && !call.init_from.empty())
       load_parameters(recipe.params(), load_weights(call.init_from));
     open_run_folder(folder_, call.existing, t.config);
-    if (!latest.empty()) resume(latest);
     log_ = std::make_unique<RunLog>(folder_, start_);
     events_ = std::make_unique<EventWriter>(folder_, start_);
   }
@@ -195,14 +195,14 @@ class Run {
     fault::at("picture");
     const std::optional<Picture> picture = recipe_.picture(batch_, at_);
     if (!picture) return;
+    const std::string png = encode_png(*picture);
     try {
       real_disk().make_directory(folder_ + "/vis");
-      write_png(fmt::format("{}/vis/step-{}.png", folder_, done), *picture);
+      replace_file(real_disk(), fmt::format("{}/vis/step-{}.png", folder_, done), png);
     } catch (const Error& e) {  // a picture is not worth the run
-      log::warn_once("vis", e.what());
+      log::warn_once("vis", fmt::format("{}; training goes on without this picture", e.what()));
     }
-    events_->image("reconstruction", done, picture->height(), picture->width(), picture->channels(),
-                   encode_png(*picture));
+    events_->image("reconstruction", done, picture->height(), picture->width(), picture->channels(), png);
   }
 
   void save(int64_t done) {
@@ -234,8 +234,9 @@ class Run {
     std::_Exit(code);
   }
 
-  void resume(const std::string& latest) {
-    const Checkpoint c = load_checkpoint(latest);
+  void resume() {
+    const auto [latest, c] = load_latest(folder_);
+    if (latest.empty()) return;
     load_parameters(recipe_.params(), {latest, c.info, c.model});
     optimizer_.load_state(c.optimizer);
     start_ = saved_ = c.info.step;
@@ -296,8 +297,6 @@ void load_parameters(ParamStore& store, const Weights& weights) {
       complain(fmt::format("{} {} is missing", p.name, p.shape.str()));
     } else if (t->shape() != p.shape) {
       complain(fmt::format("{} is {}, the model wants {}", p.name, t->shape().str(), p.shape.str()));
-    } else {
-      store.assign(p, *t);
     }
   }
   for (const auto& [name, tensor] : weights.model.tensors) {
@@ -310,6 +309,7 @@ void load_parameters(ParamStore& store, const Weights& weights) {
                                     : " (it holds " + weights.info.model + ", " + weights.info.parts + ")",
          count, wrong, count > 8 ? "\n  ..." : "");
   }
+  for (const Param& p : store.params()) store.assign(p, weights.model.at(p.name));
   store.changed();
 }
 

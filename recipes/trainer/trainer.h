@@ -25,7 +25,7 @@ int train(Recipe& recipe, const Training& training, const Invocation& call);
 void apply_threads(int threads);
 
 // Overwrites every parameter of `store` from `weights` by name. Throws Error(checkpoint) that lists what is
-// missing, of another shape, or unknown to the model.
+// missing, of another shape, or unknown to the model; nothing is overwritten then.
 void load_parameters(ParamStore& store, const Weights& weights);
 
 }  // namespace tessera

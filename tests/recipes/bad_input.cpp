@@ -67,7 +67,7 @@ struct Runs {
   Scratch scratch;
   std::string good = scratch / "good";
   Runs() { REQUIRE(mae(pretrain({"--out", good})).code == 0); }
-  std::string step() const { return find_latest(good); }
+  std::string step() const { return load_latest(good).folder; }
 };
 
 void check_said(const Ran& r, const Case& c) {

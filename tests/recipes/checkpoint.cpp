@@ -11,125 +11,17 @@
 
 #include "engine/check.h"
 #include "engine/log.h"
+#include "tests/recipes/checkpoint_example.h"
 #include "tests/recipes/scratch.h"
 
 namespace tessera {
-namespace {
 
+using namespace test::checkpoints;
 using test::FaultyDisk;
 using test::Scratch;
 using test::slurp;
 using test::spill;
 namespace fs = std::filesystem;
-
-Tensor filled(Shape shape, float first) {
-  Tensor t(shape, DType::f32);
-  for (int64_t i = 0; i < t.numel(); ++i) t.data<float>()[i] = first + static_cast<float>(i) / 7;
-  return t;
-}
-
-Checkpoint example(int64_t step) {
-  Checkpoint c;
-  c.info.step = step;
-  c.info.epoch = static_cast<double>(step) / 3;
-  c.info.seed = 18446744073709551615u;
-  c.info.recipe = "mae";
-  c.info.model = "vit_tiny";
-  c.info.parts = "encoder+decoder";
-  c.info.target = "normalised pixels";
-  c.info.mean = {0.485, 0.456, 0.406};
-  c.info.std = {0.229, 0.224, 0.225};
-  c.info.image_size = {32, 48};
-  c.info.config = "model: vit_tiny\noptim:\n  blr: 0.00015\n";
-  c.info.code = "0123abc";
-  c.info.extra = {{"note", "a \"quoted\" one"}};
-  const float s = static_cast<float>(step);
-  const std::pair<const char*, Shape> params[] = {
-      {"cls_token", {1, 1, 6}}, {"blocks.0.attn.qkv.weight", {18, 6}}, {"norm.bias", {6}}};
-  for (const auto& [name, shape] : params) {
-    c.model.tensors.emplace_back(name, filled(shape, s));
-    c.optimizer.tensors.emplace_back(std::string("exp_avg.") + name, filled(shape, s + 100));
-    c.optimizer.tensors.emplace_back(std::string("exp_avg_sq.") + name, filled(shape, s + 200));
-  }
-  return c;
-}
-
-void check_tensors(const SafeTensors& a, const SafeTensors& b) {
-  REQUIRE(a.tensors.size() == b.tensors.size());
-  for (size_t i = 0; i < a.tensors.size(); ++i) {
-    const auto& [name, t] = a.tensors[i];
-    CHECK(name == b.tensors[i].first);
-    const Tensor& u = b.tensors[i].second;
-    CHECK(t.shape() == u.shape());
-    CHECK(std::memcmp(t.raw(), u.raw(), static_cast<size_t>(t.bytes())) == 0);
-  }
-}
-
-void check_same(const Checkpoint& a, const Checkpoint& b) {
-  CHECK(a.info.step == b.info.step);
-  CHECK(a.info.epoch == b.info.epoch);
-  CHECK(a.info.seed == b.info.seed);
-  CHECK(a.info.recipe == b.info.recipe);
-  CHECK(a.info.model == b.info.model);
-  CHECK(a.info.parts == b.info.parts);
-  CHECK(a.info.target == b.info.target);
-  CHECK(a.info.mean == b.info.mean);
-  CHECK(a.info.std == b.info.std);
-  CHECK(a.info.image_size == b.info.image_size);
-  CHECK(a.info.config == b.info.config);
-  CHECK(a.info.code == b.info.code);
-  CHECK(a.info.extra == b.info.extra);
-  check_tensors(a.model, b.model);
-  check_tensors(a.optimizer, b.optimizer);
-}
-
-// Text and kind of the Error that f must throw.
-template <class F> std::string complaint(ErrorKind kind, F&& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    CHECK(e.kind() == kind);
-    return e.what();
-  }
-  return "accepted";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
-// Where each tensor's bytes lie in a safetensors file, and its header: read by the format's definition, with
-// nlohmann.
-struct Span {
-  std::string name;
-  size_t begin, end;
-};
-std::vector<Span> spans_of(const std::string& bytes) {
-  uint64_t n = 0;
-  std::memcpy(&n, bytes.data(), 8);
-  std::vector<Span> spans{{"the header", 0, 8 + n}};
-  const auto header = nlohmann::json::parse(bytes.substr(8, n));
-  for (const auto& [name, entry] : header.items()) {
-    if (name == "__metadata__") continue;
-    spans.push_back({"\"" + name + "\"", 8 + n + entry["data_offsets"][0].get<size_t>(),
-                     8 + n + entry["data_offsets"][1].get<size_t>()});
-  }
-  return spans;
-}
-std::string place_of(const std::vector<Span>& spans, size_t position) {
-  for (const Span& s : spans) {
-    if (position >= s.begin && position < s.end) return s.name;
-  }
-  return "?";
-}
-
-// find_latest warns of damaged generations, which these tests make on purpose.
-struct Quiet {
-  Quiet() { log::set_level(log::Level::error); }
-  ~Quiet() { log::set_level(log::Level::info); }
-};
-
-}  // namespace
 
 TEST_CASE("recipes/checkpoint: a round trip keeps everything") {
   const Scratch run;
@@ -137,8 +29,8 @@ TEST_CASE("recipes/checkpoint: a round trip keeps everything") {
   CHECK(save_checkpoint(run.path(), c, 2) == run / "checkpoints/step-7");
   check_same(load_checkpoint(run / "checkpoints/step-7"), c);
   CHECK(read_checkpoint_info(run / "checkpoints/step-7").target == "normalised pixels");
-  CHECK(find_latest(run.path()) == run / "checkpoints/step-7");
-  CHECK(find_latest(run / "absent") == "");
+  CHECK(load_latest(run.path()).folder == run / "checkpoints/step-7");
+  CHECK(load_latest(run / "absent").folder == "");
   // The model file says by itself what it is.
   CHECK(load_safetensors(run / "checkpoints/step-7/model.safetensors").metadata.at("recipe") == "mae");
 }
@@ -239,17 +131,17 @@ TEST_CASE("recipes/checkpoint: generations: the oldest go, a damaged newest fall
   CHECK_FALSE(fs::exists(run / "checkpoints/step-5"));
   CHECK(fs::exists(run / "checkpoints/step-20"));
   CHECK(fs::exists(run / "checkpoints/step-30"));
-  CHECK(find_latest(run.path()) == run / "checkpoints/step-100");
+  CHECK(load_latest(run.path()).folder == run / "checkpoints/step-100");
   spill(run / "checkpoints/step-100/model.safetensors", "damaged");
-  CHECK(find_latest(run.path()) == run / "checkpoints/step-30");
+  CHECK(load_latest(run.path()).folder == run / "checkpoints/step-30");
   fs::remove(run / "checkpoints/step-30/manifest.json");
-  CHECK(find_latest(run.path()) == run / "checkpoints/step-20");
+  CHECK(load_latest(run.path()).folder == run / "checkpoints/step-20");
   // Reaching a damaged step again replaces it.
   save_checkpoint(run.path(), example(100), 2);
-  CHECK(find_latest(run.path()) == run / "checkpoints/step-100");
+  CHECK(load_latest(run.path()).folder == run / "checkpoints/step-100");
   check_same(load_checkpoint(run / "checkpoints/step-100"), example(100));
   for (const auto& e : fs::directory_iterator(run / "checkpoints")) fs::remove(e.path() / "manifest.json");
-  CHECK(contains(complaint(ErrorKind::checkpoint, [&] { find_latest(run.path()); }),
+  CHECK(contains(complaint(ErrorKind::checkpoint, [&] { load_latest(run.path()).folder; }),
                  "none of its 2 checkpoints verifies"));
 }
 
@@ -281,47 +173,17 @@ TEST_CASE("recipes/checkpoint: a kill at any call of a save leaves the old or th
     }
     if (fault == 0) calls = disk.calls();
     CHECK(killed == (fault > 0));
-    const std::string latest = find_latest(run.path());
-    const Checkpoint c = load_checkpoint(latest);
+    const Checkpoint c = load_latest(run.path()).content;
     REQUIRE((c.info.step == 3 || c.info.step == 4));
     check_same(c, example(c.info.step));
     if (!killed) CHECK(c.info.step == 4);
     // The next save works, and clears what the kill left.
     save_checkpoint(run.path(), example(5), 2);
-    CHECK(find_latest(run.path()) == run / "checkpoints/step-5");
+    CHECK(load_latest(run.path()).folder == run / "checkpoints/step-5");
     for (const auto& e : fs::directory_iterator(run / "checkpoints"))
       CHECK(e.path().filename().string()[0] != '.');
   }
   CHECK(calls > 20);
-}
-
-TEST_CASE(
-    "recipes/checkpoint: a full disk at any call costs this save only, and leaves no temporary folder") {
-  const Quiet quiet;
-  for (int fault = 0; fault < 1000; ++fault) {
-    const Scratch run;
-    for (int64_t step : {1, 2}) save_checkpoint(run.path(), example(step), 2);
-    FaultyDisk disk(FaultyDisk::full, fault);
-    bool refused = false;
-    try {
-      save_checkpoint(run.path(), example(3), 2, disk);
-    } catch (const Error& e) {
-      refused = true;
-      CHECK(e.kind() == ErrorKind::io);
-    }
-    const Checkpoint c = load_checkpoint(find_latest(run.path()));
-    CHECK(fs::exists(run / "checkpoints/step-2/manifest.json"));
-    check_same(c, example(c.info.step));
-    CHECK((refused || c.info.step == 3));
-    for (const auto& e : fs::directory_iterator(run / "checkpoints")) {
-      CHECK_FALSE(e.path().filename().string().starts_with(".tmp-"));
-    }
-    if (disk.calls() <= fault) {  // no call was refused
-      CHECK(fault > 20);
-      return;
-    }
-  }
-  FAIL("a save makes fewer calls than this");
 }
 
 TEST_CASE("recipes/checkpoint: a state with NaN or infinity is never a checkpoint") {
@@ -335,7 +197,7 @@ TEST_CASE("recipes/checkpoint: a state with NaN or infinity is never a checkpoin
     std::string text = complaint(ErrorKind::non_finite, [&] { save_checkpoint(run.path(), c, 2); });
     CHECK_MESSAGE(contains(text, "value of tensor \"blocks.0.attn.qkv.weight\""), text);
     CHECK_MESSAGE(contains(text, "at element 107"), text);
-    CHECK(find_latest(run.path()) == run / "checkpoints/step-1");
+    CHECK(load_latest(run.path()).folder == run / "checkpoints/step-1");
     CHECK(std::memcmp(load_checkpoint(run / "checkpoints/crash-2").model.at("blocks.0.attn.qkv.weight").raw(),
                       c.model.at("blocks.0.attn.qkv.weight").raw(), 18 * 6 * 4) == 0);
     c = example(2);

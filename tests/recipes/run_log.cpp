@@ -130,16 +130,16 @@ TEST_CASE("recipes/run_folder: a new folder says what runs in it") {
 TEST_CASE("recipes/run_folder: a folder that is not empty needs --resume or --overwrite") {
   const Scratch scratch;
   const std::string run = scratch / "run";
-  open_run_folder(run, Existing::refuse, "epochs: 3\n");
+  open_run_folder(run, Existing::refuse, "train:\n  keep: 3\n");
   for (const char* name : {"/log.jsonl", "/events.out.tfevents.1.2", "/notes.txt"}) spill(run + name, "x");
   fs::create_directories(run + "/checkpoints/step-1");
   spill(run + "/checkpoints/step-1/manifest.json", "x");
   CHECK(refusal(run, Existing::refuse) ==
         "--out " + run + ": not empty; --resume continues it, --overwrite starts over");
   log::set_level(log::Level::error);
-  open_run_folder(run, Existing::resume, "epochs: 4\n");
+  open_run_folder(run, Existing::resume, "train:\n  keep: 4\n");
   log::set_level(log::Level::info);
-  CHECK(slurp(run + "/config.resolved.yaml") == "epochs: 4\n");
+  CHECK(slurp(run + "/config.resolved.yaml") == "train:\n  keep: 4\n");
   CHECK(fs::exists(run + "/checkpoints/step-1/manifest.json"));
   // Starting over removes what a run writes, and nothing else; a link is removed, not followed.
   fs::create_directories(scratch / "elsewhere");
@@ -152,6 +152,48 @@ TEST_CASE("recipes/run_folder: a folder that is not empty needs --resume or --ov
   CHECK(fs::exists(run + "/notes.txt"));
   CHECK(fs::exists(scratch / "elsewhere/kept"));
   CHECK(slurp(run + "/config.resolved.yaml") == "epochs: 5\n");
+}
+
+TEST_CASE("recipes/run_folder: a resume that would change the weights is refused, key by key") {
+  log::set_level(log::Level::error);
+  const Scratch scratch;
+  const std::string run = scratch / "run";
+  const std::string config =
+      "model:\n  depth: 2\ndata:\n  mean: [0.5, 0.25]\n  workers: 2\ntrain:\n  seed: 0\n  max_steps: 0\n";
+  open_run_folder(run, Existing::refuse, config);
+  const auto changed = [&](const std::string& from, const std::string& to) {
+    std::string text = config;
+    text.replace(text.find(from), from.size(), to);
+    try {
+      open_run_folder(run, Existing::resume, text);
+    } catch (const Error& e) {
+      CHECK(e.kind() == ErrorKind::config);
+      CHECK(slurp(run + "/config.resolved.yaml") == config);
+      return std::string(e.what());
+    }
+    const std::string written = slurp(run + "/config.resolved.yaml");
+    spill(run + "/config.resolved.yaml", config);
+    return written == text ? std::string("accepted") : written;
+  };
+  const std::string why = "--out " + run + ": --resume with another configuration: ";
+  const std::string remedy =
+      ". Give the earlier values; or begin a run from these weights, with another --out "
+      "and --init-from " +
+      run;
+  CHECK(changed("depth: 2", "depth: 3") == why + "model.depth was 2, is 3" + remedy);
+  CHECK(changed("[0.5, 0.25]", "[0.5, 0.125]") ==
+        why + "data.mean was [0.5, 0.25], is [0.5, 0.125]" + remedy);
+  CHECK(changed("  seed: 0\n", "") == why + "train.seed was 0, is gone" + remedy);
+  CHECK(changed("2\ndata:\n  mean: [0.5, 0.25]\n  workers: 2\ntrain:\n  seed: 0",
+                "4\ndata:\n  mean: []\n  workers: 1\ntrain:\n  seed: 7") ==
+        why + "model.depth was 2, is 4; data.mean was [0.5, 0.25], is []; train.seed was 0, is 7" + remedy);
+  // Where a key stands, how it is written, and what a resumed run may change.
+  CHECK(changed("workers: 2", "workers: 0") == "accepted");
+  CHECK(changed("max_steps: 0", "max_steps: 9") == "accepted");
+  CHECK(changed("max_steps: 0", "max_steps: 0\n  newer: 1") == "accepted");
+  CHECK(changed("data:\n  mean: [0.5, 0.25]\n  workers: 2", "data: {workers: 2, mean: [0.5, 0.25]}") ==
+        "accepted");
+  log::set_level(log::Level::info);
 }
 
 TEST_CASE("recipes/run_folder: a folder that holds something else is left alone") {

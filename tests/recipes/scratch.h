@@ -44,11 +44,11 @@ inline void spill(const std::string& path, const std::string& bytes) {
 // The process is gone: thrown by FaultyDisk at the fatal call and at every call after it.
 struct Killed {};
 
-// The real disk, until call number `fault` (from 0); that call refuses once (full), or all calls from it on
-// throw Killed. A killed write leaves half its bytes.
+// The real disk, until call number `fault` (from 0); that call refuses once (full), all from it on that need
+// room refuse (stays_full), or all from it on throw Killed. A killed write leaves half its bytes.
 class FaultyDisk : public Disk {
  public:
-  enum Kind { full, kill };
+  enum Kind { full, stays_full, kill };
   FaultyDisk(Kind kind, int fault) : kind_(kind), fault_(fault) {}
   int calls() const { return calls_; }
 
@@ -64,9 +64,10 @@ class FaultyDisk : public Disk {
   void rename(const std::string& from, const std::string& to) override {
     call(), real_disk().rename(from, to);
   }
-  void remove(const std::string& path) override { call(), real_disk().remove(path); }
+  void remove(const std::string& path) override { call(false), real_disk().remove(path); }
   void sync_directory(const std::string& path) override { call(), real_disk().sync_directory(path); }
-  std::vector<Entry> list(const std::string& path) override { return call(), real_disk().list(path); }
+  std::vector<Entry> list(const std::string& path) override { return call(false), real_disk().list(path); }
+  int64_t free_bytes(const std::string& path) override { return real_disk().free_bytes(path); }
 
  private:
   struct FaultyFile : File {
@@ -74,7 +75,7 @@ class FaultyDisk : public Disk {
     void write(const void* data, size_t size) override {
       try {
         disk.call();
-      } catch (...) {
+      } catch (const Killed&) {
         file->write(data, size / 2);
         throw;
       }
@@ -85,10 +86,11 @@ class FaultyDisk : public Disk {
     std::unique_ptr<File> file;
   };
 
-  void call() {
+  void call(bool needs_room = true) {
     const int now = calls_++;
     if (kind_ == kill && now >= fault_) throw Killed{};
-    if (kind_ == full && now == fault_) throw Error(ErrorKind::io, "cannot write: no space left on device");
+    if (kind_ == full ? now == fault_ : kind_ == stays_full && needs_room && now >= fault_)
+      throw Error(ErrorKind::io, "cannot write: no space left on device");
   }
   Kind kind_;
   int fault_, calls_ = 0;

@@ -74,7 +74,7 @@ int run(const MaeSettings& s, const std::string& out, Existing existing = Existi
   return train(recipe, {s.data, s.optim, s.train, to_yaml(s)}, call);
 }
 
-Checkpoint result(const std::string& out) { return load_checkpoint(find_latest(out)); }
+Checkpoint result(const std::string& out) { return load_latest(out).content; }
 
 bool same_bits(const SafeTensors& a, const SafeTensors& b) {
   for (const auto& [name, t] : a.tensors) {
