@@ -186,8 +186,8 @@ int64_t logged_steps(const std::string& run) {
 }
 
 int64_t latest_step(const std::string& run) {
-  const std::string latest = find_latest(run);
-  return latest.empty() ? -1 : read_checkpoint_info(latest).step;
+  const LatestCheckpoint latest = load_latest(run);
+  return latest.folder.empty() ? -1 : latest.content.info.step;
 }
 
 bool save_under_way(const std::string& run) {
