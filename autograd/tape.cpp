@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <span>
 #include <unordered_map>
 #include <utility>
 
+#include "autograd/audit.h"
 #include "autograd/param.h"
 #include "engine/check.h"
 #include "engine/copy.h"
@@ -38,7 +40,14 @@ struct Node {
   std::vector<Input> inputs;
   std::vector<int> outputs;
   BackwardMany backward;
+  const Param* layer = nullptr;  // read last before it; known under audit
 };
+
+// Results for the audit, unless nobody reads them: they may be unwritten then, and have been shown before.
+void show_results(const char* op, std::span<const Tensor> outs) {
+  if (!audit::on() || results_unread) return;
+  for (size_t i = 0; i < outs.size(); ++i) audit::output(op, outs[i], static_cast<int>(i));
+}
 
 }  // namespace
 
@@ -92,12 +101,26 @@ struct Tape::Impl {
       for (Grad& g : dx.grads) {
         if (g.slot_ >= 0 && g.pending_.defined()) add(slot(g.slot_), g.pending_);
       }
+      if (audit::on()) show_gradients(node);
     }
     node.backward = nullptr;  // what the op saved dies here
     for (const Input& in : node.inputs) {
       if (in.slot < 0 || slot(in.slot).param == nullptr) continue;
       Slot& s = slot(in.slot);
       if (--s.uses == 0 && on_ready) on_ready(*s.param);
+    }
+  }
+
+  // What a node has given to its inputs, for the audit; a fault goes into the first of them.
+  void show_gradients(const Node& node) {
+    bool first = true;
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      if (node.inputs[i].slot < 0) continue;
+      const Slot& s = slot(node.inputs[i].slot);
+      const Tensor& g = s.param != nullptr ? s.param->grad : s.grad;
+      if (!g.defined() || (s.param != nullptr && !s.param->grad_written)) continue;
+      audit::gradient(node.op, node.layer, static_cast<int>(i), s.param, g, first);
+      first = false;
     }
   }
 
@@ -160,7 +183,10 @@ bool Tape::recording(std::initializer_list<Var> inputs) {
 }
 
 Var Tape::record(const char* op, std::initializer_list<Var> inputs, Tensor out, Backward backward) {
-  if (!recording(inputs)) return Var(std::move(out));
+  if (!recording(inputs)) {
+    show_results(op, {&out, 1});
+    return Var(std::move(out));
+  }
   return record_many(
       op, inputs, {std::move(out)},
       [f = std::move(backward)](const std::vector<Tensor>& dy, Grads& dx) { f(dy[0], dx); })[0];
@@ -168,6 +194,7 @@ Var Tape::record(const char* op, std::initializer_list<Var> inputs, Tensor out, 
 
 std::vector<Var> Tape::record_many(const char* op, const std::vector<Var>& inputs, std::vector<Tensor> outs,
                                    BackwardMany backward) {
+  show_results(op, outs);
   std::vector<Var> results;
   for (Tensor& out : outs) results.emplace_back(std::move(out));
   Tape* tape = current_tape;
@@ -177,7 +204,7 @@ std::vector<Var> Tape::record_many(const char* op, const std::vector<Var>& input
   Impl& impl = *tape->impl_;
   TS_CHECK(!impl.used_up, "tape: {} recorded after backward; make a new Tape for the next step", op);
 
-  Node node{op, {}, {}, std::move(backward)};
+  Node node{op, {}, {}, std::move(backward), nullptr};
   for (const Var& v : inputs) {
     if (v.slot_ >= 0) {
       TS_CHECK(v.tape_ == impl.serial,
@@ -192,11 +219,13 @@ std::vector<Var> Tape::record_many(const char* op, const std::vector<Var>& input
     r.tape_ = impl.serial;
     node.outputs.push_back(r.slot_);
   }
+  if (audit::on()) node.layer = audit::last_read();
   impl.nodes.push_back(std::move(node));
   return results;
 }
 
 Var Tape::parameter(const Param& param, const Tensor& value) {
+  if (audit::on()) audit::reads(param);
   Var v(value);
   Tape* tape = current_tape;
   if (tape == nullptr || !param.trained) return v;

@@ -23,6 +23,11 @@
 //   save.after_rename   visit          the checkpoint stands
 //   save.before_delete  visit          older generations are about to go
 //   save.end            visit          the save is done
+//   op.NAME             step number    the first forward call of op NAME in that step nan inf
+//                                      makes this of one element of its output
+//   gradient.NAME       step number    likewise, of its first input's gradient         nan inf
+//   input               step number    likewise, of the normalised pictures            nan inf
+//   loss                step number    the loss of the step's first micro-batch        nan inf
 //   test.*              both           tests' own                                      all
 //
 //   kill    SIGKILL                          enospc  the call fails: no space left on device

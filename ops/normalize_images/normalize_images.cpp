@@ -1,6 +1,7 @@
 // Checks of normalize_images, and its table of 256 values per channel.
 #include "ops/normalize_images/normalize_images.h"
 
+#include "autograd/audit.h"
 #include "engine/check.h"
 #include "engine/profile.h"
 #include "ops/normalize_images/kernels.h"
@@ -25,6 +26,7 @@ Tensor normalize_images(const Tensor& images, const std::vector<float>& mean, co
   const Tensor y({images.dim(0), c, images.dim(1), images.dim(2)}, DType::f32, images.device());
   const ProfileScope scope("normalize_images", bytes_of(y, images));
   half_on(images.device(), normalize_images_cpu).forward(y, images, table.to(images.device()));
+  audit::output("normalize_images", y, 0, "input");
   return y;
 }
 

@@ -1,6 +1,7 @@
 // Checks of normalize_patches.
 #include "ops/normalize_patches/normalize_patches.h"
 
+#include "autograd/audit.h"
 #include "engine/check.h"
 #include "engine/profile.h"
 #include "ops/normalize_patches/kernels.h"
@@ -15,6 +16,7 @@ Tensor normalize_patches(const Tensor& x) {
   const Tensor y(x.shape(), DType::f32, x.device());
   const ProfileScope scope("normalize_patches", bytes_of(y, x));
   half_on(x.device(), normalize_patches_cpu).forward(y, x, kEps);
+  audit::output("normalize_patches", y);
   return y;
 }
 

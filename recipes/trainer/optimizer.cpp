@@ -29,9 +29,9 @@ Optimizer::Optimizer(ParamStore& store, const AdamWOptions& options, double laye
   fill(norm_, 0);
 }
 
-void Optimizer::step(double lr, double max_norm) {
+void Optimizer::step(double lr, double max_norm, std::span<const Tensor> losses) {
   store_.finish_gradients();
-  tessera::grad_norm(norm_, store_.grad(), max_norm, update_);
+  tessera::grad_norm(norm_, store_.grad(), max_norm, update_, losses);
   update_.data<float>()[kLr] = static_cast<float>(lr);
   const bool copies = store_.precision().compute != DType::f32;
   adamw(store_.master(), store_.grad(), exp_avg_, exp_avg_sq_, copies ? store_.compute() : Tensor(),

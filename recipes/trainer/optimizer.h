@@ -2,6 +2,7 @@
 // themselves.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "autograd/param.h"
@@ -18,8 +19,9 @@ class Optimizer {
   Optimizer(ParamStore& store, const AdamWOptions& options, double layer_decay = 1.0);
 
   // One update at rate `lr` with the gradients of this step (which it completes: see
-  // ParamStore::finish_gradients). max_norm > 0 clips the global norm. A non-finite gradient changes nothing.
-  void step(double lr, double max_norm = 0);
+  // ParamStore::finish_gradients). max_norm > 0 clips the global norm. A gradient, or one of the
+  // `losses` it came from ([1] f32), that is not finite changes nothing.
+  void step(double lr, double max_norm = 0, std::span<const Tensor> losses = {});
 
   // Of the latest step: global norm before clipping, and whether the update was skipped.
   double grad_norm() const { return norm_.item(); }

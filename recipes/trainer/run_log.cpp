@@ -112,6 +112,10 @@ void RunLog::sync() {
   }
 }
 
+void RunLog::skipped(int64_t step, const std::string& why) {
+  steps_.write(disk_, fmt::format("{{\"step\":{},\"skipped\":true,{}}}\n", step, why));
+}
+
 void RunLog::bad_sample(int64_t index, const std::string& line) {
   if (listed_.insert(index).second) bad_.write(disk_, line + "\n");
 }

@@ -31,6 +31,8 @@ class RunLog {
   void step(int64_t step, const NamedValues& values, const NamedValues& time = {});
   // Lines written so far reach the disk: before a checkpoint that lets a resumed run pass over their steps.
   void sync();
+  // {"step":7,"skipped":true,...}: a step whose update was skipped; `why` is the rest of its members.
+  void skipped(int64_t step, const std::string& why);
   // Writes `line` (data/loader.h's bad_sample_line, with its key "index") once per `index` in a run, also
   // over resumes.
   void bad_sample(int64_t index, const std::string& line);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <thread>
 
+#include "autograd/audit.h"
 #include "autograd/tape.h"
 #include "data/write_png.h"
 #include "engine/check.h"
@@ -14,6 +15,7 @@
 #include "engine/log.h"
 #include "engine/memory.h"
 #include "engine/parallel.h"
+#include "recipes/trainer/guard.h"
 #include "recipes/trainer/optimizer.h"
 #include "recipes/trainer/plan.h"
 #include "recipes/trainer/progress.h"
@@ -25,6 +27,8 @@
 
 namespace tessera {
 namespace {
+
+constexpr const char* kSkips = "skipped_steps";  // so far, in a checkpoint
 
 using Clock = std::chrono::steady_clock;
 constexpr auto kPatience = std::chrono::seconds(2);  // with data workers, when all is saved
@@ -79,11 +83,12 @@ class Run {
       : recipe_(recipe),
         t_(t),
         plan_(plan),
+        data_(std::move(data)),
         folder_(call.out),
         profile_(call.profile),
         optimizer_(recipe.params(), {t.optim.beta1, t.optim.beta2, t.optim.eps, t.optim.weight_decay}) {
     fault::at("startup");
-    loader_ = std::make_unique<Loader>(std::move(data), loader_options());
+    loader_ = std::make_unique<Loader>(data_, loader_options());
     // What is wrong with the input is found before --overwrite has cost an earlier run, or a folder is made.
     check_run_folder(folder_, call.existing, t.config);
     if (call.existing == Existing::resume) resume();
@@ -118,8 +123,9 @@ class Run {
   std::optional<double> step(int64_t i) {
     const ProfiledStep profiled(profile_ && i > start_);  // the first step warms up
     fault::at("step", i + 1);
+    audit::begin_step(i + 1);
     recipe_.params().begin_gradients();
-    double loss = 0;
+    std::vector<Tensor> losses;  // read only when the update is under way: no device waits for the host
     for (int64_t micro = 0; micro < plan_.accumulate; ++micro) {
       fault::at("micro");
       batch_ = next_batch();
@@ -127,14 +133,15 @@ class Run {
       at_ = {i, micro * t_.train.batch, t_.train.seed(), plan_.tau(i)};
       const memory::LabelScope label("activations");
       Tape tape;
-      const Var part = recipe_.loss(batch_, at_);
-      loss += part.value().item() / static_cast<double>(plan_.accumulate);
+      const Var part = micro_loss(recipe_, batch_, at_);
+      losses.push_back(part.value());
       tape.backward(part, 1.0f / static_cast<float>(plan_.accumulate));
     }
     lr_ = plan_.schedule.at(plan_.tau(i));
-    optimizer_.step(lr_, t_.optim.clip_norm);
-    if (optimizer_.skipped() || !std::isfinite(loss)) count_skip(i, loss);
-    recipe_.after_update(at_);
+    optimizer_.step(lr_, t_.optim.clip_norm, losses);
+    double loss = 0;
+    for (const Tensor& part : losses) loss += part.item() / static_cast<double>(plan_.accumulate);
+    optimizer_.skipped() ? skip(i, loss) : recipe_.after_update(at_);
     return loss;
   }
 
@@ -143,17 +150,23 @@ class Run {
     return loader_->next();
   }
 
-  void count_skip(int64_t i, double loss) {
-    std::string samples;
-    for (size_t s = 0; s < batch_.indices.size() && s < 8; ++s)
-      samples += fmt::format(" {}", batch_.indices[s]);
-    log::warning(fmt::format("step {}: loss {}, gradient norm {}: update skipped; last samples{}", i + 1,
-                             loss, optimizer_.grad_norm(), samples));
+  // Nothing was updated: says why, and gives up after too many.
+  void skip(int64_t i, double loss) {
+    const SkippedStep what = {{i, 0, t_.train.seed(), plan_.tau(i)},
+                              plan_.accumulate,
+                              plan_.epoch(i),
+                              plan_.batch_in_epoch(i),
+                              loss,
+                              optimizer_.grad_norm()};
+    const Diagnosis d = diagnose(recipe_, what, data_, loader_options());
+    log::warning(d.text);
+    log_->skipped(i + 1, d.json);
     if (++skips_ > t_.train.max_skips) {
       fail(ErrorKind::non_finite,
-           "{} steps were not finite (train.max_skips {}); lower optim.blr or set optim.clip_norm. The last "
-           "good checkpoint is in {}",
-           skips_, t_.train.max_skips, folder_);
+           "{} steps were not finite (train.max_skips {}); lower optim.blr or set optim.clip_norm. {}",
+           skips_, t_.train.max_skips,
+           saved_ < 0 ? "No checkpoint was saved yet"
+                      : fmt::format("The last good checkpoint is {}/checkpoints/step-{}", folder_, saved_));
     }
   }
 
@@ -212,6 +225,7 @@ class Run {
     c.info.epoch = static_cast<double>(done) / static_cast<double>(plan_.steps_per_epoch);
     c.info.seed = t_.train.seed();
     c.info.config = t_.config;
+    if (skips_ > 0) c.info.extra[kSkips] = std::to_string(skips_);
     for (const Param& p : recipe_.params().params()) c.model.tensors.emplace_back(p.name, p.master);
     c.optimizer = optimizer_.state();
     log_->sync();
@@ -240,6 +254,8 @@ class Run {
     load_parameters(recipe_.params(), {latest, c.info, c.model});
     optimizer_.load_state(c.optimizer);
     start_ = saved_ = c.info.step;
+    const auto skips = c.info.extra.find(kSkips);
+    if (skips != c.info.extra.end()) skips_ = std::stoll(skips->second);
     window_step_ = start_;
     clear_leftovers(folder_, start_, t_.train.keep);
     log::info(fmt::format("resuming from {} (step {} of {})", latest, start_, plan_.steps));
@@ -262,6 +278,7 @@ class Run {
   Recipe& recipe_;
   const Training& t_;
   const Plan& plan_;
+  std::shared_ptr<const Dataset> data_;
   std::string folder_;
   bool profile_;
   Optimizer optimizer_;

@@ -59,6 +59,10 @@ OPS("grad_norm") {
             [] { grad_norm(Tensor({1}, DType::f32), Tensor({4}, DType::f32), -1, make_update_state()); });
   op.reject("norm of another size",
             [] { grad_norm(Tensor({2}, DType::f32), Tensor({4}, DType::f32), 1, make_update_state()); });
+  op.reject("a loss of another dtype", [] {
+    const Tensor loss({1}, DType::bf16);
+    grad_norm(Tensor({1}, DType::f32), Tensor({4}, DType::f32), 1, make_update_state(), {&loss, 1});
+  });
   op.reject("no state", [] { grad_norm(Tensor({1}, DType::f32), Tensor({4}, DType::f32), 1, {}); });
   const int64_t n = 32 << 20;
   Bench bench{"32 Mi parameters",
