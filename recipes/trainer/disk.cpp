@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 
@@ -95,6 +96,8 @@ class RealFile : public Disk::File {
 
 class RealDisk : public Disk {
  public:
+  // A write beyond the limit on file sizes is an error like any other (EFBIG), not the end of the process.
+  RealDisk() { std::signal(SIGXFSZ, SIG_IGN); }
   std::unique_ptr<File> create(const std::string& path) override {
     return std::make_unique<RealFile>(path, O_WRONLY | O_CREAT | O_TRUNC);
   }

@@ -298,6 +298,14 @@ TEST_CASE("recipes/bad_input: weights of another model, and a run that resumes f
   check_refused(runs, {{"model.dim=48", "--init-from", runs.good},
                        4,
                        {"cls_token is [1, 1, 24], the model wants [1, 1, 48]"}});
+  // Another model's checkpoint put among this run's, sound in itself.
+  const std::string mixed = runs.scratch / "mixed";
+  fs::copy(runs.good, mixed, fs::copy_options::recursive);
+  fs::copy(load_latest(other).folder, mixed + "/checkpoints/step-9", fs::copy_options::recursive);
+  const auto before = content(mixed);
+  check_said(mae(pretrain({"--resume", "--out", mixed})),
+             {{}, 4, {"step-9 does not fit this model", "blocks.1.norm1.weight [24] is unknown"}});
+  CHECK(content(mixed) == before);
   check_said(mae({"visualize", foreign, "--out", "x.png"}), {{}, 4, {"holds a foreign model"}});
   const Words evaluated = {"data.train=synthetic:8,16x16x3", "data.test=synthetic:8,16x16x3",
                            "encoder=" + foreign};

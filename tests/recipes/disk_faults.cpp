@@ -1,6 +1,7 @@
 // Disks that refuse: every call of a save and of a whole run fails once with no space, an I/O error or a
 // short write; disks that go on refusing; disks that are too small.
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -159,6 +160,30 @@ TEST_CASE("recipes/checkpoint: a disk with too little room is not filled up") {
                                      [&] { save_checkpoint(run.path(), example(2), 2, disk); });
   CHECK_MESSAGE(contains(text, "step-2: it needs 17 MB and 10 MB are free; make room on the disk"), text);
   CHECK(generations(run.path()) == std::set<std::string>{"step-1"});
+}
+
+TEST_CASE("recipes/checkpoint: a limit on file sizes is an error, not the end of the process") {
+  const Quiet quiet;
+  const Scratch run;
+  save_checkpoint(run.path(), example(1), 2);
+  Checkpoint large = example(2);
+  large.model.tensors.emplace_back("blocks.0.mlp.fc1.weight", filled({1024, 1024}, 1));
+  struct rlimit before {};
+  REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
+  struct rlimit low = before;
+  low.rlim_cur = 3'000'000;  // inside the tensor
+  REQUIRE(setrlimit(RLIMIT_FSIZE, &low) == 0);
+  std::string text;
+  try {
+    save_checkpoint(run.path(), large, 2);
+  } catch (const Error& e) {
+    text = e.what();
+  }
+  REQUIRE(setrlimit(RLIMIT_FSIZE, &before) == 0);
+  CHECK_MESSAGE(contains(text, "File too large; a limit on file sizes is set (ulimit -f)"), text);
+  CHECK(generations(run.path()) == std::set<std::string>{"step-1"});
+  save_checkpoint(run.path(), large, 2);
+  check_same(load_latest(run.path()).content, large);
 }
 
 TEST_CASE("recipes/run_log: a disk that refuses any one call loses no line and tears none") {
