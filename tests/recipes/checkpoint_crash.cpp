@@ -90,6 +90,7 @@ TEST_CASE("recipes/checkpoint: after a power cut at any moment of a save the old
     states += exhaust(run.path(), 0, 1);
   }
   CHECK(states > 2400);
+  MESSAGE(states << " states after a power cut");
 }
 
 TEST_CASE("recipes/disk: after a power cut at any moment a replaced file is the old or the new") {

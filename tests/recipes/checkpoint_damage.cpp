@@ -75,6 +75,7 @@ TEST_CASE("recipes/checkpoint: 3000 random mutations are rejected, named, and co
     spill(path, good);
   }
   check_same(load_latest(run.path()).content, large(2));
+  MESSAGE(mutations << " mutations");
 }
 
 TEST_CASE("recipes/checkpoint: files of two checkpoints do not mix; a stranger among them does no harm") {

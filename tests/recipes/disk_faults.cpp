@@ -131,6 +131,7 @@ TEST_CASE("recipes/checkpoint: a disk that refuses any one call of a save gets t
            names == std::set<std::string>{"step-1", "step-2", "step-3"}));
   });
   CHECK(faults > 60);
+  MESSAGE(faults << " faults in a save");
 }
 
 TEST_CASE("recipes/checkpoint: a disk that goes on refusing costs the save, and says what to do") {
@@ -209,6 +210,7 @@ TEST_CASE("recipes/run_log: a disk that refuses any one call loses no line and t
   });
   CHECK(faults > 30);
   CHECK(runs == faults + 9);
+  MESSAGE(faults << " faults in a log");
 }
 
 TEST_CASE("recipes/trainer: a disk that refuses any one call changes neither the weights nor the log") {
@@ -247,6 +249,7 @@ TEST_CASE("recipes/trainer: a disk that refuses any one call changes neither the
   });
   CHECK(faults > 800);
   CHECK(refused < 20);
+  MESSAGE(faults << " faults in a run; " << refused << " did not let it start, and it was started again");
 }
 
 }  // namespace tessera
