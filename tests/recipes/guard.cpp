@@ -104,6 +104,7 @@ TEST_CASE("recipes/guard: 200 injections: found in their step, nothing moved, op
     MaeSettings s = small_mae();
     s.train.accumulate = 1 + random.below(2, 2);
     s.train.precision = random.below(3, 2) == 0 ? "f32" : "bf16";
+    s.train.recompute = random.below(5, 2) == 0;
     s.train.save_every = 1;
     s.train.keep = 9;
     s.train.max_steps = step;
@@ -112,6 +113,7 @@ TEST_CASE("recipes/guard: 200 injections: found in their step, nothing moved, op
     CAPTURE(fault);
     CAPTURE(s.train.accumulate);
     CAPTURE(s.train.precision);
+    CAPTURE(s.train.recompute);
     {
       const fault::Scope faults(fault);
       REQUIRE(test::train_mae(s, scratch / "run") == 0);
