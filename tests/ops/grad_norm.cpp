@@ -3,35 +3,43 @@
 
 #include <cmath>
 #include <limits>
+#include <vector>
 
+#include "engine/copy.h"
 #include "engine/slab.h"
 #include "tests/harness/op_case.h"
 
 namespace tessera::test {
 namespace {
 
-Vars run(const Vars& in, double max_norm) {
+using Losses = std::vector<double>;
+
+Vars run(const Vars& in, double max_norm, const Losses& losses = {}) {
   const Tensor norm({1}, DType::f32), state = make_update_state();
   state.data<float>()[kClip] = state.data<float>()[kSkip] = 7.0f;  // leftovers of the step before
-  grad_norm(norm, in[0].value(), max_norm, state);
+  std::vector<Tensor> each;
+  for (double loss : losses) fill(each.emplace_back(Shape({1}), DType::f32), loss);
+  grad_norm(norm, in[0].value(), max_norm, state, each);
   return {Var(norm), Var(state)};
 }
 
-Arrays reference(const Arrays& in, double max_norm) {
+Arrays reference(const Arrays& in, double max_norm, const Losses& losses) {
   Array norm({1}), state({kUpdateStateSize});
   for (double g : in[0].v) norm[0] += g * g;
   norm[0] = std::sqrt(norm[0]);
   const double factor = max_norm / (norm[0] + 1e-6);
-  state[kClip] = max_norm > 0 && std::isfinite(norm[0]) && factor < 1 ? factor : 1.0;
-  state[kSkip] = std::isfinite(norm[0]) ? 0 : 1;
+  bool finite = std::isfinite(norm[0]);
+  for (double loss : losses) finite = finite && std::isfinite(loss);
+  state[kClip] = max_norm > 0 && finite && factor < 1 ? factor : 1.0;
+  state[kSkip] = finite ? 0 : 1;
   return {norm, state};
 }
 
-Case norm_of(const char* name, In gradient, double max_norm) {
+Case norm_of(const char* name, In gradient, double max_norm, const Losses& losses = {}) {
   Case c{name,
          {gradient},
-         [=](const Vars& in, DType) { return run(in, max_norm); },
-         [=](const Arrays& in) { return reference(in, max_norm); }};
+         [=](const Vars& in, DType) { return run(in, max_norm, losses); },
+         [=](const Arrays& in) { return reference(in, max_norm, losses); }};
   c.bf16 = c.gradient = false;
   return c;
 }
@@ -53,6 +61,9 @@ OPS("grad_norm") {
   op.add(norm_of("infinity", with_value(70000, 66000, inf), 1.0));
   op.add(norm_of("minus infinity, no limit", with_value(33, 32, -inf), 0.0));
   op.add(norm_of("NaN", with_value(70000, 5, nan), 1.0));
+  op.add(norm_of("finite losses", fixed({1000}), 1.0, {1e30, -2.5}));
+  op.add(norm_of("the last loss is NaN", fixed({1000}), 1.0, {1.0, nan}));
+  op.add(norm_of("the first loss is infinite", fixed({1000}), 1.0, {-inf, 1.0}));
   op.reject("bf16 gradient",
             [] { grad_norm(Tensor({1}, DType::f32), Tensor({4}, DType::bf16), 1, make_update_state()); });
   op.reject("negative limit",
