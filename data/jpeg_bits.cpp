@@ -11,21 +11,42 @@ constexpr size_t kBeyond = 6 * 64 * 4 + 64;
 // The number that `size` bits stand for.
 int extend(int bits, int size) { return size > 0 && bits < 1 << (size - 1) ? bits - (1 << size) + 1 : bits; }
 
-// Form of JpegTable::fast. An entry's lowest byte is never 0.
-int32_t make_entry(int used, int run, int number) {
-  return static_cast<int32_t>(static_cast<uint32_t>(number) << 16) | run << 8 | used;
+// The entry of a symbol whose number is to be added; the code has `length` bits.
+JpegTable::Entry make_entry(int length, uint8_t symbol, bool dc) {
+  JpegTable::Entry e;
+  e.size = symbol & 15;
+  e.used = e.first_used = static_cast<uint8_t>(length + e.size);
+  const int step = dc ? 0 : symbol == 0 ? JpegTable::kEndOfBlock : symbol >> 4;
+  e.step = e.last = static_cast<uint8_t>(step);
+  return e;
 }
 
-int run_of(uint8_t symbol, bool dc) {
-  if (dc) return 0;
-  return symbol == 0 ? JpegTable::kEndOfBlock : symbol >> 4;
+// Where the bits after an entry's symbol decide the next one, that is its second.
+void add_second_symbols(JpegTable& t) {
+  const std::array<JpegTable::Entry, 1 << JpegTable::kBits> alone = t.fast;
+  for (size_t bits = 0; bits < alone.size(); ++bits) {
+    JpegTable::Entry& e = t.fast[bits];
+    if (e.used == 0 || e.size > 0 || e.step == JpegTable::kEndOfBlock) continue;
+    const JpegTable::Entry& next = alone[bits << e.used & (alone.size() - 1)];
+    if (next.used == 0 || next.size > 0 || e.used + next.used > JpegTable::kBits) continue;
+    if (next.number != static_cast<int8_t>(next.number)) continue;
+    e.used = static_cast<uint8_t>(e.used + next.used);
+    e.last = static_cast<uint8_t>(e.step + 1 + next.step);
+    e.second = static_cast<int8_t>(next.number);
+  }
 }
 
 }  // namespace
 
 bool build_jpeg_table(const uint8_t* counts, const uint8_t* symbols, bool dc, JpegTable& t) {
+  if (t.is_built && t.is_dc == dc && std::equal(t.counts.begin(), t.counts.end(), counts) &&
+      std::equal(t.symbols.begin(), t.symbols.end(), symbols)) {
+    return true;
+  }
+  t.is_built = false;
+  std::copy_n(counts, 17, t.counts.begin());
   std::copy_n(symbols, 256, t.symbols.begin());
-  t.fast.fill(0);
+  t.fast.fill({.size = 1});
   t.is_dc = dc;
   uint32_t code = 0;
   int at = 0;
@@ -39,18 +60,18 @@ bool build_jpeg_table(const uint8_t* counts, const uint8_t* symbols, bool dc, Jp
       if (dc ? symbol > 15 : size == 0 && symbol != 0 && symbol != 0xf0) return false;
       if (length > JpegTable::kBits) continue;
       const int spare = JpegTable::kBits - length;
-      const size_t begin = code << spare;
-      if (size > spare) {
-        std::fill_n(t.fast.begin() + static_cast<ptrdiff_t>(begin), 1 << spare, symbol << 16 | length << 8);
-        continue;
-      }
+      JpegTable::Entry e = make_entry(length, symbol, dc);
+      const bool fits = size <= spare;
+      if (fits) e.size = 0;
       for (int rest = 0; rest < 1 << spare; ++rest) {
-        t.fast[begin + static_cast<size_t>(rest)] = make_entry(length + size, run_of(symbol, dc),
-                                                               extend(rest >> (spare - size), size));
+        if (fits) e.number = static_cast<int16_t>(extend(rest >> (spare - size), size));
+        t.fast[(code << spare) + static_cast<size_t>(rest)] = e;
       }
     }
     t.limit[l] = code << (16 - length);
   }
+  if (!dc) add_second_symbols(t);
+  t.is_built = true;
   return true;
 }
 
@@ -84,24 +105,18 @@ bool JpegBits::go_to_part(int64_t part) {
   return true;
 }
 
-int32_t JpegBits::read_long(const JpegTable& t) {
-  Cursor& c = cursor_;
-  const int32_t known = t.fast[c.bits >> (64 - JpegTable::kBits)];
-  size_t length = static_cast<size_t>(known >> 8 & 0xff);
-  uint8_t symbol = static_cast<uint8_t>(known >> 16);
-  if (length == 0) {
-    const uint32_t next = static_cast<uint32_t>(c.bits >> 48);
-    length = JpegTable::kBits + 1;
-    while (length <= 16 && next >= t.limit[length]) ++length;
-    if (length > 16) return JpegTable::kNoCode;
-    const int32_t code = static_cast<int32_t>(next >> (16 - length));
-    symbol = t.symbols[static_cast<size_t>(t.offset[length] + code)];
+JpegTable::Entry JpegBits::look_long(Cursor c, const JpegTable& t) {
+  const uint32_t next = static_cast<uint32_t>(c.bits >> 48);
+  size_t length = JpegTable::kBits + 1;
+  while (length <= 16 && next >= t.limit[length]) ++length;
+  if (length > 16) {
+    JpegTable::Entry none;
+    none.step = none.last = JpegTable::kNoCode;
+    return none;
   }
-  const int size = symbol & 15;
-  c.take(static_cast<int>(length));
-  const int bits = size == 0 ? 0 : static_cast<int>(c.bits >> (64 - size));
-  c.take(size);
-  return make_entry(static_cast<int>(length) + size, run_of(symbol, t.is_dc), extend(bits, size));
+  const int32_t code = static_cast<int32_t>(next >> (16 - length));
+  return make_entry(static_cast<int>(length), t.symbols[static_cast<size_t>(t.offset[length] + code)],
+                    t.is_dc);
 }
 
 }  // namespace tessera

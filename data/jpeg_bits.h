@@ -16,21 +16,35 @@ namespace tessera {
 constexpr int kQuad = 256;  // coefficients of four blocks: element (row, block, column), row slowest
 
 struct JpegTable {
-  static constexpr int kBits = 11;
-  static constexpr int kEndOfBlock = 100;      // the run that stands for it
-  static constexpr int32_t kNoCode = 80 << 8;  // an entry that leads out of the block, which is damage
-  // By the next kBits bits: bits used | run << 8 | number << 16; where the number does not fit, 0 | bits of
-  // the code << 8 | symbol << 16; where the code does not, 0.
-  std::array<int32_t, 1 << kBits> fast;
+  static constexpr int kBits = 10;
+  static constexpr int kEndOfBlock = 100;  // the step that stands for it
+  static constexpr int kNoCode = 80;       // a step that leads out of the block, which is damage
+
+  // What the next kBits bits begin with: a symbol and its number, and where they fit (not for DC) a second;
+  // else it is as the first. A number that does not fit is 0 here, and the bits that follow the code are to
+  // be added. Where the code does not fit, `used` is 0 and `size` is not.
+  struct Entry {
+    uint8_t used = 0;        // bits of all
+    uint8_t first_used = 0;  // of the first symbol and its number
+    uint8_t size = 0;        // of them, those that are to be added
+    uint8_t step = 0;        // coefficients to pass over before the first one's
+    uint8_t last = 0;        // and before the second one's
+    int8_t second = 0;
+    int16_t number = 0;
+  };
+  std::array<Entry, 1 << kBits> fast;
   // For longer codes: the least left-aligned 17-bit number beyond codes of each length, and where
   // those codes' symbols stand.
   std::array<uint32_t, 18> limit;
   std::array<int32_t, 18> offset;
+  // What it was made of.
+  std::array<uint8_t, 17> counts;
   std::array<uint8_t, 256> symbols;
-  bool is_dc = false;
+  bool is_dc = false, is_built = false;
 };
 
-// `counts` [17] (of codes of 1 to 16 bits, from element 1), `symbols` [256]. False when they are no code.
+// `counts` [17] (of codes of 1 to 16 bits, from element 1), `symbols` [256]. False when they are no code. A
+// table that was made of the same stays as it is: most files have those of the standard's example.
 bool build_jpeg_table(const uint8_t* counts, const uint8_t* symbols, bool dc, JpegTable& table);
 
 class JpegBits {
@@ -45,23 +59,87 @@ class JpegBits {
   // True once more bits were taken than the part has. Memory is safe for one unit of the scan beyond.
   bool past_end() const { return cursor_.at - (cursor_.count >> 3) > end_; }
 
+  // The next bits of the data.
+  struct Cursor {
+    const uint8_t* at = nullptr;
+    uint64_t bits = 0;  // from the top
+    int count = 0;      // how many are valid
+
+    void refill() {  // to at least 56: a symbol has at most 31, four entries of a table 40
+      uint64_t next;
+      std::memcpy(&next, at, 8);
+      bits |= __builtin_bswap64(next) >> count;
+      at += (63 - count) >> 3;
+      count |= 56;
+    }
+    void take(int n) {
+      bits <<= n & 63;
+      count -= n;
+    }
+    // The number of an entry's first symbol; no branch, for which way it goes could not be foretold.
+    int16_t number_of(const JpegTable::Entry& e) const {
+      const uint64_t rest = bits << (e.first_used - e.size);
+      const int sign = static_cast<int>(static_cast<int64_t>(rest) >> 63);  // -1 for positive numbers
+      const int added = static_cast<int>(rest >> 1 >> (63 - e.size)) - (~sign & ((1 << e.size) - 1));
+      return static_cast<int16_t>(e.number + added);
+    }
+    const JpegTable::Entry& look_up(const JpegTable& table) const {
+      return table.fast[bits >> (64 - JpegTable::kBits)];
+    }
+  };
+  // A unit of the scan takes it out and puts it back.
+  Cursor cursor() const { return cursor_; }
+  void set_cursor(Cursor c) { cursor_ = c; }
+
   // One block; `dc` is the last one's and becomes this one's. Kept coefficients go to block[row * 32 +
-  // column]; block must be zero. False when the data is damaged.
+  // column]; block must be zero. False when the data is damaged. (Not inlined: it needs the registers.)
   template <bool kKeep>
-  bool read_block(const JpegTable& dc_table, const JpegTable& ac_table, int& dc, int16_t* block) {
-    Cursor c = cursor_;  // a copy: stores to `block` might change the member, for all the compiler knows
-    int32_t entry = next_symbol(c, dc_table);
-    dc += entry >> 16;
-    if (entry == JpegTable::kNoCode || dc != static_cast<int16_t>(dc)) return false;
+  [[gnu::noinline]] static bool read_block(Cursor& cursor, const JpegTable& dc_table,
+                                           const JpegTable& ac_table, int& dc, int16_t* block) {
+    Cursor c = cursor;
+    c.refill();
+    const JpegTable::Entry* e = &c.look_up(dc_table);
+    JpegTable::Entry other;  // where `e` points when it is not one of a table as it is
+    if (e->used == 0) [[unlikely]] {
+      other = look_long(c, dc_table);
+      e = &other;
+    }
+    dc += c.number_of(*e);
+    c.take(e->used);
+    if (e->step == JpegTable::kNoCode || dc != static_cast<int16_t>(dc)) return false;
     if (kKeep) block[0] = static_cast<int16_t>(dc);
-    int k = 1;  // in zigzag order
+    size_t k = 1;  // in zigzag order
+    uint64_t before = 0;
     do {
-      entry = next_symbol(c, ac_table);
-      k += entry >> 8 & 0xff;
-      if (kKeep) block[kPlace[static_cast<size_t>(k)]] = static_cast<int16_t>(entry >> 16);
-      ++k;
+      c.refill();
+#pragma GCC unroll 4
+      for (int i = 0; i < 4 && k < 64; ++i) {
+        e = &c.look_up(ac_table);
+        if (e->size > 0) [[unlikely]] {
+          c.refill();
+          other = e->used > 0 ? *e : look_long(c, ac_table);
+          e = &other;
+          other.number = c.number_of(other);
+          c.take(other.used);
+          c.refill();  // for those of the four that follow
+        } else {
+          before = c.bits;
+          c.take(e->used);
+        }
+        if (kKeep) {
+          block[kPlace[k + e->last]] = e->second;
+          block[kPlace[k + e->step]] = e->number;  // later: it counts where the places are the same
+        }
+        k += e->last + size_t{1};
+      }
     } while (k < 64);
-    cursor_ = c;
+    const size_t after_first = k - e->last + e->step;
+    if (after_first >= 64 && e->last != e->step) {  // the second symbol is not this block's
+      c.bits = before << e->first_used;
+      c.count += e->used - e->first_used;
+      k = after_first;
+    }
+    cursor = c;
     return k == 64 || k > JpegTable::kEndOfBlock;
   }
 
@@ -93,40 +171,8 @@ class JpegBits {
     return place;
   }();
 
-  // The next bits of the data.
-  struct Cursor {
-    const uint8_t* at = nullptr;
-    uint64_t bits = 0;  // from the top
-    int count = 0;      // how many are valid
-
-    void refill() {  // to at least 56
-      uint64_t next;
-      std::memcpy(&next, at, 8);
-      bits |= __builtin_bswap64(next) >> count;
-      at += (63 - count) >> 3;
-      count |= 56;
-    }
-    void take(int n) {
-      bits <<= n & 63;
-      count -= n;
-    }
-  };
-
-  // In the form of JpegTable::fast; JpegTable::kNoCode when the bits are none.
-  int32_t next_symbol(Cursor& c, const JpegTable& table) {
-    c.refill();
-    const int32_t entry = table.fast[c.bits >> (64 - JpegTable::kBits)];
-    if ((entry & 0xff) == 0) [[unlikely]] {
-      cursor_ = c;
-      const int32_t slow = read_long(table);
-      c = cursor_;
-      return slow;
-    }
-    c.take(entry & 0xff);
-    return entry;
-  }
-  // A symbol that the table does not give at once, from cursor_.
-  int32_t read_long(const JpegTable& table);
+  // A symbol whose code the table does not have, still to be taken.
+  static JpegTable::Entry look_long(Cursor c, const JpegTable& table);
 
   Bytes bytes_;
   std::vector<size_t> parts_;     // where in bytes_ each begins; and the end

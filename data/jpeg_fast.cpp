@@ -32,8 +32,11 @@ struct Plane {
 
 class FastJpeg {
  public:
-  FastJpeg(const jpeg_decompress_struct& info, Box box, JpegBits& bits)
-      : info_(info), box_(box), bits_(bits) {}
+  using Tables = std::array<JpegTable, 2 * NUM_HUFF_TBLS>;  // DC, then AC
+
+  // `bits` and `tables` may come from another picture: they keep their memory, and what is the same.
+  FastJpeg(const jpeg_decompress_struct& info, Box box, JpegBits& bits, Tables& tables)
+      : info_(info), box_(box), bits_(bits), tables_(tables) {}
 
   bool decode(std::span<const uint8_t> scan, int channels, Picture& out) {
     if (!is_common() || !set_up_tables() || !bits_.open(scan)) return false;
@@ -60,6 +63,11 @@ class FastJpeg {
     const bool half = c[0].h_samp_factor == 2 && (c[0].v_samp_factor == 1 || c[0].v_samp_factor == 2);
     if (!whole && !half) return false;
     for (int i = 0; i < 3; ++i) {
+      // libjpeg has not looked at the numbers of tables yet; they are what the file says.
+      if (c[i].quant_tbl_no < 0 || c[i].quant_tbl_no >= NUM_QUANT_TBLS || c[i].dc_tbl_no < 0 ||
+          c[i].dc_tbl_no >= NUM_HUFF_TBLS || c[i].ac_tbl_no < 0 || c[i].ac_tbl_no >= NUM_HUFF_TBLS) {
+        return false;
+      }
       if (info_.cur_comp_info[i] != &c[i] || info_.quant_tbl_ptrs[c[i].quant_tbl_no] == nullptr) return false;
       if (i > 0 && (c[i].h_samp_factor != 1 || c[i].v_samp_factor != 1)) return false;
     }
@@ -80,12 +88,10 @@ class FastJpeg {
     return true;
   }
 
-  // The form of a table that the reader takes, null if it is no code. The colours share theirs as a rule.
+  // The form of a table that the reader takes, null if it is no code.
   const JpegTable* table(const JHUFF_TBL& from, int number, bool dc) {
-    const size_t at = static_cast<size_t>(number + (dc ? NUM_HUFF_TBLS : 0));
-    if (!built_[at] && !build_jpeg_table(from.bits, from.huffval, dc, tables_[at])) return nullptr;
-    built_[at] = true;
-    return &tables_[at];
+    const size_t at = static_cast<size_t>(number + (dc ? 0 : NUM_HUFF_TBLS));
+    return build_jpeg_table(from.bits, from.huffval, dc, tables_[at]) ? &tables_[at] : nullptr;
   }
 
   void set_up_planes() {
@@ -146,15 +152,17 @@ class FastJpeg {
       for (Plane& p : planes_) p.dc_value = 0;
     }
     bool fine = true;
+    JpegBits::Cursor cursor = bits_.cursor();
     for (Plane& p : planes_) {
       for (int y = 0; y < p.v; ++y) {
         for (int x = 0; x < p.h; ++x) {
           const int column = lane * p.h + x;
           int16_t* block = p.blocks + (y * p.h + column / 4) * kQuad + column % 4 * 8;
-          fine &= bits_.read_block<kKeep>(*p.dc, *p.ac, p.dc_value, block);
+          fine &= JpegBits::read_block<kKeep>(cursor, *p.dc, *p.ac, p.dc_value, block);
         }
       }
     }
+    bits_.set_cursor(cursor);
     ++unit_;
     return fine && !bits_.past_end();
   }
@@ -204,13 +212,12 @@ class FastJpeg {
   const jpeg_decompress_struct& info_;
   const Box box_;
   JpegBits& bits_;
+  Tables& tables_;
   std::array<Plane, 3> planes_;
   int h_ = 1, v_ = 1;  // samples of luma per sample of colour
   int units_across_ = 0, first_row_ = 0, last_row_ = 0, first_column_ = 0, last_column_ = 0;
   int64_t unit_ = 0;
   alignas(64) std::array<int16_t, 6 * kQuad> coefficients_{};
-  std::array<bool, 2 * NUM_HUFF_TBLS> built_{};
-  std::array<JpegTable, 2 * NUM_HUFF_TBLS> tables_;
 };
 
 #endif
@@ -221,8 +228,9 @@ class FastJpeg {
 bool decode_jpeg_fast(const jpeg_decompress_struct& info, std::span<const uint8_t> scan, int channels,
                       Box box, Picture& out) {
   if (channels != 1 && channels != 3) return false;
-  thread_local JpegBits bits;  // keeps its memory
-  return FastJpeg(info, box, bits).decode(scan, channels, out);
+  thread_local JpegBits bits;
+  thread_local FastJpeg::Tables tables;
+  return FastJpeg(info, box, bits, tables).decode(scan, channels, out);
 }
 #else
 bool decode_jpeg_fast(const jpeg_decompress_struct&, std::span<const uint8_t>, int, Box, Picture&) {

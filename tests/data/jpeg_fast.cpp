@@ -126,6 +126,22 @@ TEST_CASE("data/jpeg_fast: other kinds are left to libjpeg") {
   CHECK_FALSE(Header(encode_jpeg(test_picture(64, 64, 1, 1))).fast({0, 0, 64, 64}, out));
 }
 
+TEST_CASE("data/jpeg_fast: numbers of tables that cannot be are refused, as libjpeg does") {
+  const std::string file = encode_jpeg(test_picture(64, 64, 3, 1));
+  Picture out;
+  const size_t frame = file.find("\xff\xc0"), scan = file.find("\xff\xda");
+  REQUIRE(Header(file).fast({0, 0, 64, 64}, out) == kHasFast);
+  for (size_t i = 0; i < 3; ++i) {
+    for (const char number : {'\x04', '\x7f', '\xff'}) {
+      std::string quantisation = file, entropy = file;
+      quantisation[frame + 12 + 3 * i] = number;
+      CHECK_FALSE(Header(quantisation).fast({0, 0, 64, 64}, out));
+      entropy[scan + 6 + 2 * i] = number;
+      CHECK_FALSE(Header(entropy).fast({0, 0, 64, 64}, out));
+    }
+  }
+}
+
 TEST_CASE("data/jpeg_fast: damage before the box ends gets no answer, or libjpeg's") {
   JpegOptions options;
   for (const int restart : {0, 5}) {
