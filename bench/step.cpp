@@ -30,7 +30,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kWarmUp = 2;  // steps: the pool, oneDNN's kernels and packed weights come to be
+constexpr int64_t kWarmUp = 3;  // steps: the pool, oneDNN's kernels and packed weights come to be
 
 int64_t minor_faults() {
   rusage r{};
