@@ -37,8 +37,9 @@ struct StepOptions {
   std::vector<int64_t> batches = {8, 32};
   std::vector<std::string> precisions = {"f32", "bf16"};
   std::vector<int> threads;
-  int64_t steps = 5;  // timed, after two that are not
+  int64_t steps = 5;  // timed, after three that are not
   std::string json;   // path; "" writes none
+  double most = 0;    // not 0: fail if a row takes more than this many times its floor
 };
 // `bench step`: optimiser steps on noise pictures, a row for every combination, each in its own process.
 int run_step(const StepOptions& options);

@@ -43,7 +43,8 @@ CLI::App* declare_step(CLI::App& app, bench::StepOptions& steps, std::string& ro
   step->add_option("--batch", steps.batches, "pictures of a step")->delimiter(',');
   step->add_option("--precision", steps.precisions, "f32, bf16")->delimiter(',');
   step->add_option("--threads", steps.threads)->delimiter(',')->check(CLI::Range(1, 1024));
-  step->add_option("--steps", steps.steps, "timed for a row, after two that are not")
+  step->add_option("--most", steps.most, "fail if a step takes more than this many times its floor");
+  step->add_option("--steps", steps.steps, "timed for a row, after three that are not")
       ->check(CLI::Range(1, 1000));
   step->add_option("--json", steps.json, "also write the figures to this file");
   step->add_option("--row", row)->group("");

@@ -214,7 +214,7 @@ def main():
     p.add_argument("--batch", default="8,32")
     p.add_argument("--precision", default="f32,bf16")
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    p.add_argument("--steps", type=int, default=4, help="timed steps of each run, after two that are not")
+    p.add_argument("--steps", type=int, default=4, help="timed steps of each run, after those that warm up")
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--modes", default="eager,eager tuned,compiled,compiled tuned")
     p.add_argument("--recompute", action="store_true", help="also ours with train.recompute=true")
