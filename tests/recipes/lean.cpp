@@ -80,8 +80,8 @@ TEST_CASE("recipes/lean: a warm step takes no memory from the system") {
 }
 
 TEST_CASE("recipes/lean: what a block saves, and what it saves when recomputed") {
-  // Per token and block of width d: norm, query, key, value, heads, norm, hidden before and after GELU: 14 d in
-  // the compute type, and two residual sums in f32. Recomputed: the two sums.
+  // Per token and block of width d: norm, query, key, value, heads, norm, hidden before and after GELU: 14 d
+  // in the compute type, and two residual sums in f32. Recomputed: the two sums.
   const double tokens = 16 * (16 + 1) * 4 * 192 + 16 * (64 + 1) * 4 * 128;  // times blocks and width
   for (const auto& [precision, size] : {std::pair{"f32", 4.0}, {"bf16", 2.0}}) {
     CAPTURE(precision);
