@@ -1,5 +1,5 @@
 // The one door to matrix multiply. Behind it: oneDNN on the CPU, cuBLASLt on a GPU.
-// The door packs the weights of large products itself, in a workspace that lives as long as the product.
+// The door packs weights itself, in memory that lives as long as the product.
 // Types: x, w, y all f32, or x and w bf16 with y bf16 or f32; sums are always f32.
 // Bits do not depend on thread count.
 // Sizes are at least 1; anything else that does not fit throws and says so.

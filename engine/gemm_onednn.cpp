@@ -173,8 +173,9 @@ void multiply(const Product& p, const void* a, const void* b, const memory* pane
 
 // ---- packing weights
 
-// Fewer rows do not repay packing: it costs about as much as multiplying by 20 rows, and saves a tenth.
-constexpr int64_t kLeastRowsToPack = 128;
+// Packing costs as much as multiplying by 5 (bf16) to 20 rows and saves a tenth of the product. It is decided
+// by the weights alone, so that what a step holds stays affine in its rows (recipes/trainer/memory_plan.h).
+bool worth_packing(int64_t k, int64_t n) { return k >= kPanel && n >= kPanel; }
 
 // True if oneDNN's favourite layout of a [k,n] right-hand side is the one that gemm_pack.h writes. It does
 // not depend on the number of rows.
@@ -203,7 +204,7 @@ struct Panels {
 Panels pack(const Tensor& w, bool transposed) {
   const int64_t k = w.dim(transposed ? 1 : 0), n = w.dim(transposed ? 0 : 1);
   const ProfileScope scope("pack weights", 2 * w.bytes());
-  const Tensor bytes({panel_bytes(k, n, w.dtype())}, DType::u8, Device::cpu(), "workspace");
+  const Tensor bytes({panel_bytes(k, n, w.dtype())}, DType::u8, Device::cpu(), "packed weights");
   pack_panels(static_cast<std::byte*>(bytes.raw()), w, transposed);
   return {bytes, memory(panels_desc({k, n, 0, 0, w.dtype()}), cpu(), bytes.raw())};
 }
@@ -263,7 +264,7 @@ const std::byte* at(const Tensor& t, int64_t element) {
 void multiply_by_weights(const Tensor& y, const Tensor& x, const Tensor& w, bool transposed,
                          const Tensor& bias) {
   const int64_t m = x.dim(0), k = x.dim(1), n = y.dim(1);
-  const bool packed = m >= kLeastRowsToPack && takes_panels(k, n, w.dtype());
+  const bool packed = worth_packing(k, n) && takes_panels(k, n, w.dtype());
   const Panels panels = packed ? pack(w, transposed) : Panels();
   Product p{{0, k, k, 1, x.dtype()}, {k, n, 0, 0, w.dtype()}, {0, n, n, 1, y.dtype()}, bias.defined(), false};
   if (!packed) {

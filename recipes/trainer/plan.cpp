@@ -88,7 +88,7 @@ class MemoryPlanner {
  public:
   MemoryPlanner(Probe& probe, const Training& t) : t_(t) {
     const int64_t large = std::min(t.train.batch, kProbeBatch), small = std::max<int64_t>(large / 2, 1);
-    probe.step(probe.noise(small));  // packed weights stay from here on
+    probe.step(probe.noise(small));
     held_ = memory::usage().now_by_label;
     small_ = probe.trace(small);
     large_ = probe.trace(large);
