@@ -89,7 +89,6 @@ class Pool {
     const std::lock_guard lock(mutex_);
     usage_.peak = usage_.now;
     peak_labels_ = labels_;
-    snapshot_ = usage_.now;
   }
 
   void set_limit(int64_t bytes) {
@@ -135,11 +134,7 @@ class Pool {
     it->second += bytes;
     if (usage_.now > usage_.peak) {
       usage_.peak = usage_.now;
-      if (usage_.now >
-          snapshot_ + snapshot_ / 64) {  // not at every new maximum: copying the labels is not free
-        snapshot_ = usage_.now;
-        peak_labels_ = labels_;
-      }
+      peak_labels_ = labels_;  // a dozen pairs
     }
   }
 
@@ -192,7 +187,6 @@ class Pool {
   std::vector<memory::Event> events_;
   memory::Usage usage_;
   Labels labels_, peak_labels_;
-  int64_t snapshot_ = 0;
   std::vector<std::string> violations_;
 };
 

@@ -1,4 +1,4 @@
-// The gemm door against loops in double: odd and large shapes, both dtypes, weights packed (64 x 64 up) or not.
+// The gemm door against loops in double: odd and large shapes, both dtypes; weights of 64 x 64 on are packed.
 #include "engine/gemm.h"
 
 #include <doctest/doctest.h>
