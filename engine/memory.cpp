@@ -33,10 +33,10 @@ std::atomic<bool> guarding{false};
 
 int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
-// Eight classes per doubling: at most 12.5 % of a block is unused.
+// Sixteen classes per doubling: at most 6 % of a block is unused.
 int64_t class_bytes(int64_t bytes) {
   const int64_t n = std::max<int64_t>(round_up(bytes, kAlign), kAlign);
-  const int64_t step = std::max<int64_t>(static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(n))) / 8,
+  const int64_t step = std::max<int64_t>(static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(n))) / 16,
                                          kAlign);
   return round_up(n, step);
 }

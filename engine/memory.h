@@ -60,7 +60,7 @@ int64_t parse_bytes(const std::string& text, const std::string& what);
 // Memory of this machine, or what its container may use if that is less.
 int64_t machine_bytes();
 
-// What the pool sets aside for `bytes`: at most 12.5 % more.
+// What the pool sets aside for `bytes`: at most 6 % more.
 int64_t block_bytes(int64_t bytes);
 
 // One block taken or given back, for planning.

@@ -18,15 +18,17 @@ Var layer_norm(const Var& x, const Var& gamma, const Var& beta, float eps, DType
            "layer_norm: gamma is {}, beta is {}; both must be f32", name(gamma.dtype()), name(beta.dtype()));
 
   const LayerNormKernels& half = half_on(x.device(), layer_norm_cpu);
-  const Tensor y(x.shape(), out, x.device());
   const Tensor mean({m}, DType::f32, x.device()), rstd({m}, DType::f32, x.device());
-  {
-    const ProfileScope scope("layer_norm forward", bytes_of(y, x.value(), mean, rstd));
-    half.forward(y, mean, rstd, x.value(), gamma.value(), beta.value(), eps);
-  }
+  const auto value = [&half, mean, rstd, x = x.value(), gamma = gamma.value(), beta = beta.value(), eps,
+                      out] {
+    const Tensor y(x.shape(), out, x.device(), "activations");
+    const ProfileScope scope("layer_norm forward", bytes_of(y, x, mean, rstd));
+    half.forward(y, mean, rstd, x, gamma, beta, eps);
+    return y;
+  };
 
-  return Tape::record(
-      "layer_norm", {x, gamma, beta}, y,
+  const Var y = Tape::record(
+      "layer_norm", {x, gamma, beta}, value(),
       [&half, x = x.value(), gamma = gamma.value(), mean, rstd](const Tensor& dy, Grads& dx) {
         if (dx[1].wanted() || dx[2].wanted()) {
           const Tensor dgamma = dx[1].overwrite(), dbeta = dx[2].overwrite();
@@ -41,6 +43,7 @@ Var layer_norm(const Var& x, const Var& gamma, const Var& beta, float eps, DType
           half.input_gradient(dst, accumulate, dy, x, gamma, mean, rstd);
         }
       });
+  return y.remade_by(value);
 }
 
 }  // namespace tessera

@@ -49,7 +49,8 @@ Var linear(const Var& x, const Var& w, const Var& bias, DType out) {
   }
 
   return Tape::record(
-      "linear", {x, w, bias}, y, [&half, x = x.value(), w = w.value(), m, n, k](const Tensor& dy, Grads& dx) {
+      "linear", {x, w, bias}, y,
+      [&half, x = Saved(x), dtype = x.dtype(), w = w.value(), m, n, k](const Tensor& dy, Grads& dx) {
         const Tensor rows = dy.reshape({m, n});
         if (dx[2].wanted()) {
           bool accumulate = false;
@@ -57,11 +58,11 @@ Var linear(const Var& x, const Var& w, const Var& bias, DType out) {
           const ProfileScope scope("linear bias gradient", bytes_of(db, rows), rows.numel());
           half.bias_gradient(db, rows, accumulate);
         }
-        const Tensor operand = rows.to(x.dtype());
-        if (dx[1].wanted()) weight_gradient(half, dx[1], operand, x.reshape({m, k}));
+        const Tensor operand = rows.to(dtype);
+        if (dx[1].wanted()) weight_gradient(half, dx[1], operand, x.get().reshape({m, k}));
         if (!dx[0].wanted()) return;
         const Tensor d = dx[0].overwrite();
-        const ProfileScope scope("linear input gradient", bytes_of(d, operand, w), 2 * m * n * k, x.dtype());
+        const ProfileScope scope("linear input gradient", bytes_of(d, operand, w), 2 * m * n * k, dtype);
         half.input_gradient(d.reshape({m, k}), operand, w);
       });
 }
