@@ -35,7 +35,7 @@ class Var {
   // The same value as a constant.
   Var detach() const { return Var(value_); }
 
-  // This Var, whose value need not be kept for backward: `again` makes it again, to the same bits. For results
+  // This Var, whose value need not be kept for backward: `again` makes it anew, to the same bits. For results
   // that cost less to make than to hold, by ops that keep their input anyway (layer_norm, gelu).
   Var remade_by(std::function<Tensor()> again) const {
     Var v = *this;
