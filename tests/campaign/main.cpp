@@ -1,6 +1,7 @@
 // campaign: breaks off real runs of `mae pretrain` in every way a process can end, and demands the bits of
 // the unbroken run.
-//   campaign [kill] [resume] [same] [preempt] [--trials N] [--seed S] [--jobs J] [--only I] [--mae PATH]
+//   campaign [kill] [resume] [same] [preempt] [memory] [--trials N] [--seed S] [--jobs J] [--only I]
+//            [--mae PATH]
 // Without --trials the small campaign of ./check. Exit 1 when a trial failed; its folder is then kept.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
@@ -29,7 +30,8 @@ Arguments parse(int argc, char** argv) {
   a.jobs = std::max(1u, std::thread::hardware_concurrency());
   for (int i = 1; i < argc; ++i) {
     const std::string name = argv[i];
-    const bool part = name == "kill" || name == "resume" || name == "same" || name == "preempt";
+    const bool part = name == "kill" || name == "resume" || name == "same" || name == "preempt" ||
+                      name == "memory";
     if (part) a.parts.push_back(name);
     if (part) continue;
     if (i + 1 == argc) fail(ErrorKind::config, "campaign: {} is unknown or lacks its value", name);
@@ -47,7 +49,7 @@ Arguments parse(int argc, char** argv) {
       fail(ErrorKind::config, "campaign: {} is unknown", name);
     }
   }
-  if (a.parts.empty()) a.parts = {"same", "resume", "kill", "preempt"};
+  if (a.parts.empty()) a.parts = {"same", "resume", "kill", "preempt", "memory"};
   return a;
 }
 
@@ -64,6 +66,7 @@ int run(const Arguments& a) {
     if (part == "resume") plan.trials = trials(1000), well &= resume_matrix(plan);
     if (part == "same") plan.trials = trials(1000), well &= same_bits(plan);
     if (part == "preempt") plan.trials = trials(30), well &= preempt(plan);
+    if (part == "memory") plan.trials = trials(50), well &= too_little_memory(plan);
   }
   if (!well) bench.keep();
   fmt::print("campaign: {} in {:.0f} s\n", well ? "all is well" : "FAILED", seconds_now() - begin);

@@ -35,6 +35,7 @@ class Bench {
   Bench& operator=(const Bench&) = delete;
 
   void keep() { keep_ = true; }
+  const std::string& mae() const { return mae_; }
   std::string folder(const std::string& name) const { return folder_ + "/" + name; }  // of a run
   std::unique_ptr<Child> start(const std::string& run, const Variant& v, bool resume,
                                const std::string& faults = "") const;

@@ -61,6 +61,9 @@ bool resume_matrix(const Plan& plan);
 bool same_bits(const Plan& plan);
 // R16: asked to leave at random moments and at fault points, twice during a save, during a data stall.
 bool preempt(const Plan& plan);
+// R17: `trials` levels of TESSERA_MEMORY_LIMIT between too small and enough: the run ends well, or with 6 and
+// a text that says who holds what.
+bool too_little_memory(const Plan& plan);
 
 // Runs trial(i, folder of its run) for i in 0 .. n - 1 (or plan.only), plan.jobs at a time. Folders of trials
 // that hold are removed.

@@ -118,40 +118,6 @@ TEST_CASE("recipes/plan: within 5 % of the peak of real training, in sum and by 
   set_threads(threads_before);
 }
 
-// R17. The pool keeps what it took, so levels rise.
-TEST_CASE("recipes/plan: at 50 limits between too small and enough, a run ends well or says who holds what") {
-  const Quiet quiet;
-  const test::Scratch scratch;
-  MaeSettings s = small();
-  s.train.batch = 256;
-  s.train.max_steps = 1;
-  const int64_t limit_before = memory::limit(), start = memory::usage().reserved;
-  const int64_t need = planned(s).peak + planned(s).peak / 2;  // size classes cannot always share
-  int failed = 0, passed = 0, told = 0;
-  for (int level = 0; level <= 50; ++level) {
-    CAPTURE(level);
-    memory::set_limit(start + need * level / 50);
-    try {
-      const int code = train_into(s, scratch / "run");  // CHECK would catch what it throws
-      CHECK(code == 0);
-      ++passed;
-    } catch (const Error& e) {
-      const std::string text = e.what();
-      CHECK(e.exit_code() == 6);
-      for (const char* part : {"out of memory: ", "the limit of ", "in use ", "reserved ", "largest: "})
-        CHECK_MESSAGE(text.find(part) != std::string::npos, text);
-      told += text.find("planned for this configuration: ") != std::string::npos ? 1 : 0;
-      ++failed;
-    }
-    CHECK(memory::usage().reserved <= std::max(memory::limit(), start));
-  }
-  memory::set_limit(limit_before);
-  CHECK(failed >= 5);
-  CHECK(passed >= 5);
-  CHECK(told >= 1);
-  MESSAGE(failed << " levels refused (" << told << " with the planned figure), " << passed << " ran");
-}
-
 // Independent figures: docs/performance.md, from the sizes of the networks by hand.
 TEST_CASE("recipes/floor: FLOPs of the steps of the performance page") {
   const auto flops = [](int64_t dim, int64_t depth, int heads, int64_t batch) {
