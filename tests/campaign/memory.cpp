@@ -56,7 +56,7 @@ bool too_little_memory(const Plan& plan) {
   std::string line;
   std::getline(log, line);
   const auto megabytes = nlohmann::json::parse(line).at("time").at("memory_mb").get<double>();
-  const auto enough = static_cast<int64_t>(1.5 * megabytes) << 20;  // size classes cannot always share
+  const auto enough = static_cast<int64_t>(2.5 * megabytes) << 20;  // size classes cannot always share
 
   Tally tally("memory");
   each_trial(plan, plan.trials, tally, "memory", [&](int64_t i, const std::string& run) {

@@ -5,8 +5,9 @@
 
 Every row is a process of its own, on both sides. PyTorch runs eagerly and through torch.compile, in f32 and
 in bf16 autocast, in the environment as it is and in a tuned one (see TUNED). Rounds alternate: ours, then each
-mode of the peer. Printed: medians over rounds of each run's median step, the ratio peer / ours for the peer's
-best mode, peak resident memory, and the bytes that the forward pass leaves for the backward pass.
+mode of the peer. Printed: medians over rounds of each run's median step, in ms and in multiples of the floor (at the
+multiply rate measured beside each run, so that a machine whose speed drifts does not decide the comparison), peak
+resident memory, and the bytes that the forward pass leaves for the backward pass.
 
 The peer's model is written here from the paper (spec: ViT encoder on visible tokens, light decoder, loss on
 hidden patches of normalised pixels), with the fast parts PyTorch offers: scaled_dot_product_attention, fused
@@ -161,7 +162,11 @@ def peer(a, mode, batch, precision):
     if run.returncode != 0:
         print(f"  {name(mode)} failed: {run.stderr.strip().splitlines()[-1:]}", flush=True)
         return None
-    return json.loads(run.stdout.strip().splitlines()[-1])
+    row = json.loads(run.stdout.strip().splitlines()[-1])
+    roof = subprocess.run([a.bench, "roof", "--threads", str(a.threads)], capture_output=True, text=True, check=True)
+    rates = roof.stdout.strip().splitlines()[-1].split()
+    row["peak_gflops"] = float(rates[2 if precision == "bf16" else 1])
+    return row
 
 
 def ours(a, batch, precision, recompute=False):
@@ -188,23 +193,26 @@ def compare(a, batch, precision, modes):
             lean.append(ours(a, batch, precision, True))
     ms = lambda rows: statistics.median(r["ms"] for r in rows)
     mb = lambda rows, key: max(r[key] for r in rows) >> 20
+    # The floor is compute for the most part, so it goes with the multiply rate of the moment.
+    floor = lambda r: mine[0]["floor_ms"] * mine[0]["peak_gflops"] / r["peak_gflops"]
+    times = lambda rows: statistics.median(r["ms"] / floor(r) for r in rows)
     show = lambda who, rows, key: print(
-        f"  {who:<28}{ms(rows):>10.0f} ms{mb(rows, 'resident_bytes'):>8} MB peak{mb(rows, key):>8} MB saved"
-        f"{max(r['minor_faults'] for r in rows):>9} faults", flush=True)
+        f"  {who:<28}{ms(rows):>8.0f} ms{times(rows):>7.2f} x floor{mb(rows, 'resident_bytes'):>7} MB peak"
+        f"{mb(rows, key):>7} MB saved{max(r['minor_faults'] for r in rows):>8} faults", flush=True)
     print(f"{a.model}, batch {batch}, {precision}, {a.threads} threads, {a.rounds} rounds of {a.steps} steps")
     show("ours", mine, "saved_bytes")
     if lean:
         show("ours, recompute", lean, "saved_bytes")
     for m, rows in runs.items():
         show("PyTorch " + name(m), rows, "saved_bytes")
-    best = min(runs, key=lambda m: ms(runs[m]))
+    best = min(runs, key=lambda m: times(runs[m]))
     least = min(mb(rows, "resident_bytes") for rows in runs.values())
-    # Pair by pair: the machine drifts, a pair of neighbours less.
-    pairs = statistics.median(p["ms"] / o["ms"] for p, o in zip(runs[best], mine))
-    print(f"  speed against its best ({name(best)}): {pairs:.2f}x; times the floor {mine[0]['times_floor']:.2f}; "
-          f"memory against its least: {mb(mine, 'resident_bytes') / least:.2f}"
-          + (f", recompute {mb(lean, 'resident_bytes') / least:.2f} in {ms(lean) / ms(mine):.2f} of the time" if lean else ""),
-          flush=True)
+    saved = max(1, max(mb(rows, "saved_bytes") for rows in runs.values()))
+    print(f"  speed against its best ({name(best)}): {times(runs[best]) / times(mine):.2f}x; memory against its "
+          f"least: {mb(mine, 'resident_bytes') / least:.2f}; saved {mb(mine, 'saved_bytes') / saved:.2f}", flush=True)
+    if lean:
+        print(f"  recomputed: {times(lean) / times(mine):.2f} of the time, memory "
+              f"{mb(lean, 'resident_bytes') / least:.2f}, saved {mb(lean, 'saved_bytes') / saved:.2f}", flush=True)
 
 
 def main():
