@@ -1,12 +1,14 @@
 // `bench step`: whole training steps of a recipe on synthetic pictures: time against the floor, memory by
 // label, page faults. Every row runs in a process of its own, so that its peak is its own.
 #include <fmt/format.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -164,6 +166,7 @@ json in_child(const StepRow& row) {
   const pid_t child = fork();
   if (child < 0) fail(ErrorKind::io, "bench: no child process: {}", std::strerror(errno));
   if (child == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);  // whoever ends the bench ends its row
     dup2(ends[1], STDOUT_FILENO);
     close(ends[0]);
     close(ends[1]);
