@@ -114,7 +114,7 @@ class MemoryPlanner {
   StepTrace small_, large_;
 };
 
-std::string gigabytes(int64_t bytes) { return fmt::format("{:.2f} GB", static_cast<double>(bytes) / kGiga); }
+std::string gigabytes(int64_t bytes) { return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / kGiga); }
 
 std::string duration(double seconds) {
   const auto s = static_cast<int64_t>(seconds + 0.5);
