@@ -74,7 +74,9 @@ TEST_CASE("recipes/lean: a warm step takes no memory from the system") {
       CAPTURE(recompute);
       const Cost c = cost_of(medium(precision, recompute));
       CHECK(c.taken == 0);
+#ifndef __SANITIZE_ADDRESS__  // its malloc never reuses soon
       CHECK(c.faults < 1000);
+#endif
     }
   }
 }
