@@ -32,7 +32,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kWarmUp = 3;  // steps: the pool, oneDNN's kernels and packed weights come to be
+constexpr int64_t kWarmUp = 3;  // steps: the pool and oneDNN's kernels come to be
 
 int64_t minor_faults() {
   rusage r{};

@@ -20,16 +20,21 @@ struct Errors {
 
 void leave(j_common_ptr info) { std::longjmp(reinterpret_cast<Errors*>(info->err)->leave, 1); }
 
+// A decompressor that says nothing and leaves by longjmp.
+void begin(jpeg_decompress_struct& info, Errors& errors) {
+  info.err = jpeg_std_error(&errors.manager);
+  errors.manager.error_exit = leave;
+  errors.manager.emit_message = [](j_common_ptr, int) {};
+  jpeg_create_decompress(&info);
+}
+
 // True if no block's coefficients, dequantised, add up to more than the inverse transform holds in 16 bits
 // whatever their signs: 4 * 1.39 times their sum stays below 2^15.
 bool fits_16_bits(const uint8_t* data, size_t size) {
   constexpr int64_t kMostSum = 5800;
   jpeg_decompress_struct info{};
   Errors errors;
-  info.err = jpeg_std_error(&errors.manager);
-  errors.manager.error_exit = leave;
-  errors.manager.emit_message = [](j_common_ptr, int) {};
-  jpeg_create_decompress(&info);
+  begin(info, errors);
   volatile bool fits = true;
   if (setjmp(errors.leave) == 0) {
     jpeg_mem_src(&info, data, size);
@@ -58,10 +63,7 @@ void compare(const uint8_t* data, size_t size) {
   static Picture fast, slow;
   jpeg_decompress_struct info{};
   Errors errors;
-  info.err = jpeg_std_error(&errors.manager);
-  errors.manager.error_exit = leave;
-  errors.manager.emit_message = [](j_common_ptr, int) {};
-  jpeg_create_decompress(&info);
+  begin(info, errors);
   volatile bool accepted = false;
   if (setjmp(errors.leave) == 0) {
     jpeg_mem_src(&info, data, size);

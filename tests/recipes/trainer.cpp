@@ -3,7 +3,6 @@
 #include "recipes/trainer/trainer.h"
 
 #include <doctest/doctest.h>
-#include <stdlib.h>
 
 #include <cmath>
 #include <cstring>
@@ -15,52 +14,20 @@
 #include "engine/parallel.h"
 #include "recipes/mae/pretrain.h"
 #include "recipes/trainer/checkpoint.h"
+#include "tests/recipes/small_mae.h"
 
 namespace tessera {
 namespace {
 
 namespace fs = std::filesystem;
 
-// A folder that is gone at the end of the test; log lines are kept down meanwhile.
-struct Scratch {
-  fs::path path;
-  Scratch() {
-    std::string name = (fs::temp_directory_path() / "tessera-trainer-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path = name;
-    log::set_level(log::Level::error);
-  }
-  ~Scratch() {
-    fs::remove_all(path);
-    log::set_level(log::Level::info);
-  }
-  std::string operator/(const char* name) const { return (path / name).string(); }
+struct Scratch : test::Scratch {
+  test::Quiet quiet;
 };
 
-// A 4 x 5 grid of 4 x 4 patches: grey, non-square, shuffled, cropped and flipped.
 MaeSettings small() {
-  MaeSettings s;
-  s.model.name = "tiny";
-  s.model.patch = 4;
-  s.model.dim = 24;
-  s.model.depth = 2;
-  s.model.heads = 3;
-  s.model.decoder_dim = 16;
-  s.model.decoder_depth = 1;
-  s.model.decoder_heads = 2;
-  s.data.train = "synthetic:50,20x24x1";
-  s.data.height = 16;
-  s.data.width = 20;
-  s.data.channels = 1;
-  s.data.mean = {0.5};
-  s.data.std = {0.25};
-  s.optim.blr = 0.2;
-  s.optim.warmup_epochs = 1;
-  s.train.epochs = 5;
-  s.train.batch = 4;
-  s.train.accumulate = 2;
-  s.train.log_every = 1;
-  s.train.save_every = 1000;
+  MaeSettings s = test::small_mae();
+  s.data.workers = 2;
   return s;
 }
 

@@ -20,6 +20,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 MODELS = {"vit_b": (768, 12, 12), "vit_l": (1024, 24, 16)}
@@ -226,7 +227,7 @@ def main():
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--modes", default="eager,eager tuned,compiled,compiled tuned")
     p.add_argument("--recompute", action="store_true", help="also ours with train.recompute=true")
-    p.add_argument("--json", default="/tmp/tessera_step.json", help="where our bench puts its figures")
+    p.add_argument("--json", default=os.path.join(tempfile.gettempdir(), "tessera_step.json"), help="where our bench puts its figures")
     p.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     p.add_argument("--compiled", action="store_true", help=argparse.SUPPRESS)
     a = p.parse_args()
